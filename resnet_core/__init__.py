@@ -1,0 +1,1 @@
+"""Train, use and understand ResNets: the package behind ResNet Lab. Imports neither gradio nor pandas."""

@@ -1,0 +1,161 @@
+"""Random changes to training pictures. Geometry that needs the whole picture (where to cut) is drawn picture by picture;
+everything after runs on the whole batch, on the device that trains. All randomness comes from the generator handed in.
+
+    policy       cut                         flip   colour   rotate, shear   erase
+    none         the fixed preprocessing
+    flip         the fixed preprocessing     yes
+    crop-flip    8–100 % of the area, T1     yes
+    standard     35–100 % of the area        yes    mild     ±10°
+    strong       25–100 % of the area        yes    wide     ±20°            yes
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import affine_grid, grid_sample, interpolate
+
+from resnet_core.errors import ConfigError
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, for grey and saturation
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentPolicy:
+    """Ranges of the random changes; `area` None means the fixed preprocessing instead of a random cut."""
+
+    area: tuple[float, float] | None = None  # share of the picture that is cut out
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width over height of the cut
+    flip: bool = False
+    color: float = 0.0  # brightness, contrast and saturation by a factor in [1 − color, 1 + color]
+    hue: float = 0.0  # radians
+    rotate: float = 0.0  # degrees, both ways
+    shear: float = 0.0  # tangent, both ways
+    erase: float = 0.0  # probability that a rectangle is replaced by grey
+
+
+POLICIES = {
+    "none": AugmentPolicy(),
+    "flip": AugmentPolicy(flip=True),
+    "crop-flip": AugmentPolicy(area=(0.08, 1.0), flip=True),
+    "standard": AugmentPolicy(area=(0.35, 1.0), flip=True, color=0.2, rotate=10),
+    "strong": AugmentPolicy(
+        area=(0.25, 1.0), flip=True, color=0.4, hue=0.15, rotate=20, shear=0.15, erase=0.25
+    ),
+}
+
+
+def get_policy(name: str) -> AugmentPolicy:
+    """The policy of that name. Raises ConfigError on an unknown one."""
+    if name not in POLICIES:
+        raise ConfigError(f"“{name}” is not an augmentation; use one of {', '.join(POLICIES)}.")
+    return POLICIES[name]
+
+
+def random_cut(
+    pixels: torch.Tensor, size: int, policy: AugmentPolicy, generator: torch.Generator
+) -> torch.Tensor:
+    """uint8 `[3, H, W]` → a random part of it, resized to uint8 `[3, size, size]`.
+
+    Area and aspect are drawn as in Szegedy et al. 2015 (Going deeper with convolutions, §6), log-uniform in aspect.
+    """
+    assert policy.area is not None
+    top, left, height, width = _cut_box(
+        pixels.shape[-2], pixels.shape[-1], policy.area, policy.ratio, generator
+    )
+    part = pixels[None, :, top : top + height, left : left + width]
+    return interpolate(part, size=(size, size), mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def _cut_box(
+    height: int, width: int, area: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
+) -> tuple[int, int, int, int]:
+    draws = torch.rand(10, 4, generator=generator).tolist()
+    for area_draw, ratio_draw, top_draw, left_draw in draws:
+        target = height * width * (area[0] + (area[1] - area[0]) * area_draw)
+        aspect = math.exp(math.log(ratio[0]) + (math.log(ratio[1]) - math.log(ratio[0])) * ratio_draw)
+        cut_width, cut_height = round(math.sqrt(target * aspect)), round(math.sqrt(target / aspect))
+        if 0 < cut_width <= width and 0 < cut_height <= height:
+            top, left = int(top_draw * (height - cut_height + 1)), int(left_draw * (width - cut_width + 1))
+            return top, left, cut_height, cut_width
+    side = min(height, width)  # a very long picture: its centre
+    return (height - side) // 2, (width - side) // 2, side, side
+
+
+def augment_batch(pixels: torch.Tensor, policy: AugmentPolicy, generator: torch.Generator) -> torch.Tensor:
+    """uint8 `[N, 3, H, W]` → uint8-valued float32 of the same shape and device, each picture changed on its own."""
+    images = pixels.to(torch.float32)
+    count = len(images)
+    if policy.flip or policy.rotate or policy.shear:
+        images = _move(images, policy, generator)
+    if policy.color or policy.hue:
+        images = _recolor(images, policy, generator)
+    if policy.erase:
+        images = _erase(images, policy.erase, generator)
+    assert len(images) == count
+    return images
+
+
+def _move(images: torch.Tensor, policy: AugmentPolicy, generator: torch.Generator) -> torch.Tensor:
+    """Flip, rotation and shear in one resampling; without rotation the flip only reorders pixels."""
+    count = len(images)
+    mirrored = torch.rand(count, generator=generator) < (0.5 if policy.flip else 0.0)
+    if not policy.rotate and not policy.shear:
+        return torch.where(mirrored.to(images.device)[:, None, None, None], images.flip(-1), images)
+    angle = _spread(count, math.radians(policy.rotate), generator)
+    shear = _spread(count, policy.shear, generator)
+    sign = torch.where(mirrored, -1.0, 1.0)
+    matrix = torch.zeros(count, 2, 3)
+    matrix[:, 0, 0] = sign * torch.cos(angle)
+    matrix[:, 0, 1] = -torch.sin(angle) + shear
+    matrix[:, 1, 0] = sign * torch.sin(angle)
+    matrix[:, 1, 1] = torch.cos(angle)
+    grid = affine_grid(matrix.to(images.device), list(images.shape), align_corners=False)
+    return grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def _recolor(images: torch.Tensor, policy: AugmentPolicy, generator: torch.Generator) -> torch.Tensor:
+    """Brightness, contrast, saturation and hue are all linear in the colours: one 3×3 matrix and an offset a picture."""
+    count, device = len(images), images.device
+    brightness, contrast, saturation = (1 + _spread(count, policy.color, generator) for _ in range(3))
+    hue = _spread(count, policy.hue, generator)
+    matrix = _hue_matrix(hue) @ _saturation_matrix(saturation)
+    matrix = (matrix * (brightness * contrast)[:, None, None]).to(device)
+    luma = torch.tensor(LUMA, device=device)
+    grey = torch.einsum("nchw,c->n", images, luma) / images[0, 0].numel() * brightness.to(device)
+    offset = grey * (1 - contrast.to(device))  # contrast turns around the picture's own mean grey
+    changed = torch.einsum("nij,njhw->nihw", matrix, images) + offset[:, None, None, None]
+    return changed.clamp_(0, 255)
+
+
+def _saturation_matrix(saturation: torch.Tensor) -> torch.Tensor:
+    """`[N, 3, 3]`: blends each colour with its own grey."""
+    grey = torch.tensor(LUMA).expand(3, 3)
+    return saturation[:, None, None] * torch.eye(3) + (1 - saturation)[:, None, None] * grey
+
+
+def _hue_matrix(angle: torch.Tensor) -> torch.Tensor:
+    """`[N, 3, 3]`: rotation of the colours about the grey axis (Rodrigues' formula)."""
+    axis = 1 / math.sqrt(3)
+    cross = torch.tensor([[0.0, -axis, axis], [axis, 0.0, -axis], [-axis, axis, 0.0]])
+    along = torch.full((3, 3), axis * axis)
+    cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
+    return cos * torch.eye(3) + sin * cross + (1 - cos) * along
+
+
+def _erase(images: torch.Tensor, probability: float, generator: torch.Generator) -> torch.Tensor:
+    """Replaces 2–25 % of some pictures by mid-grey (Zhong et al. 2017, Random Erasing)."""
+    count, _, height, width = images.shape
+    draws = torch.rand(count, 4, generator=generator)
+    area = 0.02 + 0.23 * draws[:, 1]
+    half_height = torch.sqrt(area) / 2
+    center = torch.stack([draws[:, 2], draws[:, 3]])
+    rows, columns = (torch.arange(side) / side for side in (height, width))
+    in_rows = (rows[None] - center[0][:, None]).abs() < half_height[:, None]
+    in_columns = (columns[None] - center[1][:, None]).abs() < half_height[:, None]
+    hit = (draws[:, 0] < probability)[:, None, None] & in_rows[:, :, None] & in_columns[:, None, :]
+    return images.masked_fill(hit[:, None].to(images.device), 127.5)
+
+
+def _spread(count: int, limit: float, generator: torch.Generator) -> torch.Tensor:
+    return (torch.rand(count, generator=generator) * 2 - 1) * limit

@@ -1,0 +1,176 @@
+"""Every picture is decoded once. The pixels stay as uint8, in memory where they fit, else in a memory-mapped file.
+
+A store is a folder `<cache>/pixels/<key>/` with `pixels.u8` (all pictures one after the other, height × width × 3) and
+`index.json`. The key holds the data set's fingerprint and the size asked for, so a changed picture makes a new store and
+an unchanged one starts without decoding.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from resnet_core.data.datasets import DatasetSpec, Picture
+from resnet_core.data.preprocessing import resize_short_side
+from resnet_core.device import default_num_threads
+from resnet_core.errors import DatasetError, ResNetLabError
+from resnet_core.files import cache_dir
+
+STORE_VERSION = 1
+MEMORY_SHARE = 0.25  # of the free memory may be taken by one store; a larger one is memory-mapped
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelStore:
+    """Decoded pictures of one split. `store[i]` is uint8 `[3, H, W]`; sizes may differ from picture to picture."""
+
+    pixels: np.ndarray[tuple[int], np.dtype[np.uint8]]
+    offsets: np.ndarray[tuple[int], np.dtype[np.int64]]  # [N + 1]
+    sizes: tuple[tuple[int, int], ...]  # height, width
+    targets: torch.Tensor  # int64 [N]
+    paths: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...]  # path and reason of each picture that could not be read
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        start, stop = self.offsets[index], self.offsets[index + 1]
+        height, width = self.sizes[index]
+        return torch.from_numpy(self.pixels[start:stop]).view(height, width, 3).permute(2, 0, 1)
+
+
+def load_pixels(
+    dataset: DatasetSpec,
+    split: str,
+    *,
+    size: int,
+    exact: bool,
+    progress: Progress | None = None,
+    root: Path | None = None,
+) -> PixelStore:
+    """The decoded pictures of a split, shorter side at most `size` px, or exactly `size` with `exact`.
+
+    The first call decodes in threads and tells `progress(done, total)`; later calls read the store. Raises DatasetError
+    if no picture of the split can be read.
+    """
+    folder = (root or cache_dir()) / "pixels" / _key(dataset, split, size, exact)
+    if not (folder / "index.json").is_file():
+        _build(folder, dataset, split, size=size, exact=exact, progress=progress)
+    return _open(folder, dataset.name, split)
+
+
+def _key(dataset: DatasetSpec, split: str, size: int, exact: bool) -> str:
+    identity = f"{STORE_VERSION}/{dataset.fingerprint}/{split}/{size}/{exact}"
+    return f"{split}-{size}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+
+
+def _build(
+    folder: Path, dataset: DatasetSpec, split: str, *, size: int, exact: bool, progress: Progress | None
+) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+    try:
+        _write_store(temporary, dataset, split, size=size, exact=exact, progress=progress)
+        try:
+            os.replace(temporary, folder)
+        except OSError:
+            if not (
+                folder / "index.json"
+            ).is_file():  # else another process was faster, with the same content
+                raise
+    except OSError as error:
+        raise DatasetError(
+            f"The decoded pictures could not be kept ({error.strerror}); free some disk space."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_store(
+    folder: Path, dataset: DatasetSpec, split: str, *, size: int, exact: bool, progress: Progress | None
+) -> None:
+    kept: list[tuple[str, int, int, int]] = []  # path, class, height, width
+    skipped: list[tuple[str, str]] = []
+    pictures = dataset.split(split)
+    with (folder / "pixels.u8").open("wb") as out:
+        for done, (picture, outcome) in enumerate(_decode_all(dataset, pictures, size, exact), start=1):
+            if isinstance(outcome, str):
+                skipped.append((picture.path, outcome))
+            else:
+                out.write(outcome.tobytes())
+                kept.append((picture.path, picture.class_index, *outcome.shape[:2]))
+            if progress:
+                progress(done, len(pictures))
+    (folder / "index.json").write_text(json.dumps({"kept": kept, "skipped": skipped}), encoding="utf-8")
+
+
+def _decode_all(
+    dataset: DatasetSpec, pictures: tuple[Picture, ...], size: int, exact: bool
+) -> Iterator[tuple[Picture, np.ndarray[tuple[int, int, int], np.dtype[np.uint8]] | str]]:
+    """Pixels, or the reason why not, of each picture in order; a window of a few hundred is in the air at a time."""
+
+    def decode(picture: Picture) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]] | str:
+        try:
+            image = dataset.source.load(picture.path, draft_size=size)
+            return np.asarray(shrink(image, size, exact), dtype=np.uint8)
+        except ResNetLabError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(max_workers=min(8, default_num_threads())) as pool:
+        for start in range(0, len(pictures), 256):
+            window = pictures[start : start + 256]
+            yield from zip(window, pool.map(decode, window), strict=True)
+
+
+def shrink(image: Image.Image, size: int, exact: bool) -> Image.Image:
+    """Shorter side at `size` (exactly, or at most), and of very long pictures only the central 2:1."""
+    resized = resize_short_side(image, size, upscale=exact)
+    width, height = resized.size
+    limit = 2 * min(width, height)
+    left, top = max(0, (width - limit) // 2), max(0, (height - limit) // 2)
+    return resized.crop((left, top, width - left, top + min(height, limit))) if left or top else resized
+
+
+def _open(folder: Path, name: str, split: str) -> PixelStore:
+    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    kept = index["kept"]
+    if not kept:
+        reason = index["skipped"][0][1] if index["skipped"] else "it is empty"
+        raise DatasetError(f"No picture of {split} in “{name}” could be read; the first: {reason}")
+    sizes = tuple((height, width) for _, _, height, width in kept)
+    lengths = np.array([height * width * 3 for height, width in sizes], dtype=np.int64)
+    return PixelStore(
+        pixels=_read_pixels(folder / "pixels.u8"),
+        offsets=np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)]),
+        sizes=sizes,
+        targets=torch.tensor([class_index for _, class_index, _, _ in kept], dtype=torch.int64),
+        paths=tuple(path for path, _, _, _ in kept),
+        skipped=tuple((path, reason) for path, reason in index["skipped"]),
+    )
+
+
+def _read_pixels(path: Path) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    if path.stat().st_size <= MEMORY_SHARE * _free_memory():
+        return np.fromfile(path, dtype=np.uint8)
+    return np.memmap(
+        path, dtype=np.uint8, mode="c"
+    )  # copy on write: torch wants writable memory, the file stays as it is
+
+
+def _free_memory() -> int:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 4 << 30

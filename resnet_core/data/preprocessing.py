@@ -1,0 +1,93 @@
+"""The fixed steps from a picture to the network's input. A checkpoint carries its own, so a model is never fed differently
+than it was trained: resize the shorter side, cut the centre square, scale to [0, 1], subtract the mean, divide by std.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from resnet_core.errors import CheckpointError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """Turns an RGB PIL image into `Tensor[3, crop, crop]`. Equal to torchvision's Resize → CenterCrop → ToTensor → Normalize."""
+
+    resize: int  # shorter side after resizing, px
+    crop: int  # side of the centre square, px
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """Network input `[3, crop, crop]`, float32."""
+        return self.normalize(to_pixels(self.square(image)))
+
+    def square(self, image: Image.Image) -> Image.Image:
+        """The picture as the network sees it, before normalisation: RGB, crop × crop px."""
+        return center_crop(resize_short_side(image, self.resize), self.crop)
+
+    def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Values 0–255 `[..., 3, H, W]` → float32 of the same shape, zero mean and unit variance per colour."""
+        scaled = pixels.to(torch.float32).div(255)
+        mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1)
+        std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1)
+        return scaled.sub_(mean).div_(std)
+
+    def describe(self) -> str:
+        """One sentence a person can follow."""
+        cut = f", the central {self.crop}×{self.crop} px are kept" if self.resize != self.crop else ""
+        same = self.mean == (0.0, 0.0, 0.0) and self.std == (1.0, 1.0, 1.0)
+        colors = (
+            "colours are scaled to 0–1"
+            if same
+            else "colours are scaled to 0–1 and normalised by mean and spread"
+        )
+        return f"The shorter side is resized to {self.resize} px{cut or ', the centre square is kept'}, and {colors}."
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict for the checkpoint's metadata."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "Preprocessing":
+        """The inverse of `to_json`. Raises CheckpointError on missing or absurd values."""
+        try:
+            mean, std = (tuple(float(number) for number in fields[key]) for key in ("mean", "std"))
+            resize, crop = int(fields["resize"]), int(fields["crop"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"The checkpoint's preprocessing is unreadable ({error}).") from error
+        if len(mean) != 3 or len(std) != 3 or not 1 <= crop <= resize <= 4096 or min(std) <= 0:
+            raise CheckpointError(
+                "The checkpoint's preprocessing is not usable: sizes or colour statistics are out of range."
+            )
+        return cls(resize=resize, crop=crop, mean=mean, std=std)
+
+
+def resize_short_side(image: Image.Image, size: int, *, upscale: bool = True) -> Image.Image:
+    """The picture with its shorter side at `size` px (bilinear, anti-aliased); smaller ones stay unless `upscale`."""
+    width, height = image.size
+    short, long = sorted(image.size)
+    if short == size or (short < size and not upscale):
+        return image
+    long = int(size * long / short)  # torchvision's rounding, so that both agree to the pixel
+    target = (size, long) if width <= height else (long, size)
+    return image.resize(target, Image.Resampling.BILINEAR)
+
+
+def center_crop(image: Image.Image, size: int) -> Image.Image:
+    """The central `size` × `size` px; the picture must be at least that large."""
+    left, top = (int(round((side - size) / 2.0)) for side in image.size)
+    return image if image.size == (size, size) else image.crop((left, top, left + size, top + size))
+
+
+def to_pixels(image: Image.Image) -> torch.Tensor:
+    """RGB PIL image → uint8 `[3, H, W]` sharing one copy of the pixels (memory order stays height, width, colour)."""
+    return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1)

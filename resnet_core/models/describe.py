@@ -1,0 +1,223 @@
+"""What a network is made of: `describe` gives one row a layer with its shape, parameters and MACs.
+
+A private copy on torch's meta device runs instead of the network itself: shapes without arithmetic. So even
+ResNet-1202 costs a moment and no memory, and a network that is training meanwhile is never touched.
+"""
+
+import copy
+import itertools
+import math
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from resnet_core.errors import ModelError
+from resnet_core.models.resnet import Network
+from resnet_core.models.shapes import CONVOLUTIONS, Fault, Shape, by, explain_fault
+
+MAX_IMAGE_SIZE = 16_384  # edge in pixels; beyond it the numbers stop meaning anything
+SEARCH_LIMIT = 512  # edge in pixels up to which smallest_image_size looks
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerDescription:
+    """One module: a leaf such as a convolution, or a block or stage that sums up the leaves inside it."""
+
+    name: str
+    kind: str  # class name of a leaf or block; "stage" for a group of blocks right below the network
+    output_shape: Shape  # without the batch: [C,H,W] or [K]; empty if the layer never ran
+    parameters: int
+    macs: int  # multiply-accumulates for one image, of convolutions and linear layers only, as fvcore counts
+    stage: str  # "stem", "layer1" …, "head"; in foreign networks the first part of the name
+    runs: int  # how often it ran in one forward pass
+    leaf: bool  # only leaves add up to the totals
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDescription:
+    """A network at one picture size: its layers in order of definition, totals that count each leaf once."""
+
+    layers: tuple[LayerDescription, ...]
+    parameters: int
+    macs: int
+    image_size: tuple[int, int]  # height, width in pixels
+    output_shape: Shape
+
+
+def describe(model: nn.Module, image_size: int | tuple[int, int]) -> ModelDescription:
+    """Return the layer table of any network of color pictures, for one of image_size (height, width) pixels.
+
+    Raises ModelError with the layer at which the shapes part, the numbers and the cure.
+    """
+    size = _checked_size(image_size)
+    trace = _Trace(model)
+    fault = trace.run(size)
+    if fault is not None:
+        raise ModelError(_fault_sentence(trace, fault, size))
+    rows = tuple(_row(model, trace, name, module) for name, module in _described_modules(model))
+    return ModelDescription(
+        layers=rows,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        macs=trace.macs[""],
+        image_size=size,
+        output_shape=trace.shapes[""],
+    )
+
+
+def smallest_image_size(model: nn.Module) -> int:
+    """Return the least edge, in pixels, of a square picture the network can take.
+
+    Raises ModelError if none up to 512 works, with what stops the largest.
+    """
+    trace = _Trace(model)
+    smallest = _search(trace)
+    if smallest is not None:
+        return smallest
+    fault = trace.run((SEARCH_LIMIT, SEARCH_LIMIT))
+    reason = fault.sentence if fault else "its shapes never fit"
+    raise ModelError(f"No picture up to {SEARCH_LIMIT}×{SEARCH_LIMIT} pixels fits this network: {reason}.")
+
+
+class _Trace:
+    """Runs a weightless copy of a network and notes what each module received and gave."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._copy = _weightless_copy(model)
+        self._dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+        for name, module in self._copy.named_modules():
+            module.register_forward_pre_hook(self._enter(name))
+            module.register_forward_hook(self._leave(name))
+        self._reset((0, 0))
+
+    def _reset(self, size: tuple[int, int]) -> None:
+        self.shapes: dict[str, Shape] = {}
+        self.runs: Counter[str] = Counter()
+        self.macs: Counter[str] = Counter()
+        self._open: list[tuple[str, nn.Module, Shape]] = []  # the modules inside which we are, innermost last
+        self._last_map: Shape = (3, *size)
+
+    def run(self, size: tuple[int, int]) -> Fault | None:
+        """Run one image of size (height, width); return the fault that stopped it, or None."""
+        self._reset(size)
+        image = torch.empty((1, 3, *size), dtype=self._dtype, device="meta")
+        try:
+            with torch.no_grad():
+                self._copy(image)
+        except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
+            name, module, received = self._open[-1]
+            return explain_fault(
+                name,
+                module,
+                received=received,
+                last_map=self._last_map,
+                shapes=self.shapes,
+                cause=str(error),
+            )
+        return None
+
+    def _enter(self, name: str) -> Any:
+        def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            self._open.append((name, module, _shape_of(inputs)))
+
+        return note
+
+    def _leave(self, name: str) -> Any:
+        def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            self._open.pop()
+            shape = _shape_of(output)
+            self.shapes[name] = shape
+            self.runs[name] += 1
+            if len(shape) > 1:
+                self._last_map = shape
+            self._count_macs(name, _macs(module, shape))
+
+        return note
+
+    def _count_macs(self, name: str, macs: int) -> None:
+        """Credit a layer's MACs to itself, to every block and stage around it and to the network."""
+        self.macs[name] += macs
+        while macs and name:
+            name = name.rpartition(".")[0]
+            self.macs[name] += macs
+
+
+def _weightless_copy(model: nn.Module) -> nn.Module:
+    """Return a copy in eval mode whose tensors hold no memory, without the hooks of the original."""
+    memo: dict[int, Any] = {}
+    for tensor in itertools.chain(model.parameters(), model.buffers()):
+        memo[id(tensor)] = torch.empty_like(tensor, device="meta")
+    for module in model.modules():
+        for key, value in vars(module).items():
+            if "_hooks" in key and isinstance(value, dict):
+                memo[id(value)] = OrderedDict()
+    return copy.deepcopy(model, memo).eval()
+
+
+def _shape_of(value: Any) -> Shape:
+    """Return the shape of a tensor, or of the first one in a tuple or list, without the batch."""
+    if isinstance(value, (tuple, list)) and value:
+        return _shape_of(value[0])
+    return tuple(value.shape[1:]) if isinstance(value, Tensor) else ()
+
+
+def _macs(module: nn.Module, output: Shape) -> int:
+    if isinstance(module, CONVOLUTIONS):
+        return math.prod(output) * (module.in_channels // module.groups) * math.prod(module.kernel_size)
+    if isinstance(module, nn.Linear):
+        return math.prod(output) * module.in_features
+    return 0
+
+
+def _described_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return all modules by name but the network itself, unless it is a single layer."""
+    inside = list(model.named_modules())[1:]
+    return inside or [("", model)]
+
+
+def _row(model: nn.Module, trace: _Trace, name: str, module: nn.Module) -> LayerDescription:
+    leaf = next(module.children(), None) is None
+    kind = "stage" if isinstance(module, nn.Sequential) and "." not in name else type(module).__name__
+    return LayerDescription(
+        name=name or kind,
+        kind=kind,
+        output_shape=trace.shapes.get(name, ()),
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        macs=trace.macs[name],
+        stage=_stage_of(model, name),
+        runs=trace.runs[name],
+        leaf=leaf,
+    )
+
+
+def _stage_of(model: nn.Module, name: str) -> str:
+    first = name.partition(".")[0]
+    if not isinstance(model, Network) or first in model.stage_names:
+        return first
+    return "stem" if first in model.stem_names else "head"
+
+
+def _checked_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
+    edges = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size, image_size)
+    whole = all(isinstance(edge, int) and not isinstance(edge, bool) for edge in edges)
+    if len(edges) != 2 or not whole or not all(1 <= edge <= MAX_IMAGE_SIZE for edge in edges):
+        raise ModelError(
+            f"The picture size must be one or two whole numbers from 1 to {MAX_IMAGE_SIZE:,} pixels, "
+            f"not {image_size!r}."
+        )
+    return edges[0], edges[1]
+
+
+def _search(trace: _Trace) -> int | None:
+    edges = range(1, SEARCH_LIMIT + 1)
+    return next((edge for edge in edges if trace.run((edge, edge)) is None), None)
+
+
+def _fault_sentence(trace: _Trace, fault: Fault, size: tuple[int, int]) -> str:
+    if not fault.too_small:
+        return f"{fault.sentence[0].upper()}{fault.sentence[1:]}."
+    smallest = _search(trace)
+    cure = f"; use at least {by((smallest, smallest))} pixels" if smallest else ""
+    return f"A picture of {by(size)} pixels is too small: {fault.sentence}{cure}."

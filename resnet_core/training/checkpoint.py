@@ -1,0 +1,181 @@
+"""One `.safetensors` file that is all a trained model needs: weights, architecture, class names, preprocessing, calibration,
+metrics, and where it came from. Safetensors holds no code; a checksum notices flipped bits, which load silently otherwise.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from resnet_core.data.images import display_name
+from resnet_core.data.preprocessing import Preprocessing
+from resnet_core.errors import CheckpointError, ModelError
+from resnet_core.files import replacing
+from resnet_core.models.zoo import build_model
+
+FORMAT_VERSION = 1
+MAX_FILE_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Everything but the weights. `metrics` are those of the validation pictures when the file was written."""
+
+    architecture: str
+    architecture_arguments: dict[str, Any]
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    flip_average: bool = False  # predictions average the picture and its mirror image
+    temperature: float = 1.0  # logits are divided by it before the softmax
+    unknown_threshold: float | None = None  # below this score the answer is "I do not know this"
+    metrics: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)  # the resolved TrainConfig and where the run stood
+    data_fingerprint: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def with_metrics(self, **metrics: Any) -> "Checkpoint":
+        """A copy with further metrics."""
+        return replace(self, metrics={**self.metrics, **metrics})
+
+
+def save_checkpoint(
+    path: Path, checkpoint: Checkpoint, state_dict: Mapping[str, torch.Tensor], *, half: bool = False
+) -> None:
+    """Writes the file as a whole. With `half`, convolution and linear weights are stored in float16;
+    BatchNorm's small running variances would underflow there and stay as they are."""
+    tensors = {name: _portable(tensor, half) for name, tensor in state_dict.items()}
+    header = {
+        "format_version": FORMAT_VERSION,
+        "architecture": checkpoint.architecture,
+        "architecture_arguments": checkpoint.architecture_arguments,
+        "class_names": list(checkpoint.class_names),
+        "preprocessing": checkpoint.preprocessing.to_json(),
+        "flip_average": checkpoint.flip_average,
+        "temperature": checkpoint.temperature,
+        "unknown_threshold": checkpoint.unknown_threshold,
+        "metrics": checkpoint.metrics,
+        "training": checkpoint.training,
+        "data_fingerprint": checkpoint.data_fingerprint,
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "sha256": _checksum(tensors),
+    }
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"resnet_lab": json.dumps(header, ensure_ascii=False)})
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """What the file says about itself, without its weights. Raises CheckpointError."""
+    return _parse(_read_header(path), path)
+
+
+def load_checkpoint(path: Path) -> tuple[Checkpoint, nn.Module]:
+    """The description and the model in eval mode, float32, on the CPU. Raises CheckpointError if anything is off."""
+    header = _read_header(path)
+    checkpoint = _parse(header, path)
+    tensors = _read_tensors(path)
+    if _checksum(tensors) != header.get("sha256"):
+        raise CheckpointError(f"{_shown(path)} is damaged: its checksum does not match; copy it again or use another.")
+    model = _build(checkpoint, path)
+    _check_fit(model, tensors, path)
+    model.load_state_dict(tensors)
+    return checkpoint, model.eval()
+
+
+def _portable(tensor: torch.Tensor, half: bool) -> torch.Tensor:
+    tensor = tensor.detach().to("cpu").contiguous().clone()
+    return tensor.to(torch.float16) if half and tensor.ndim > 1 and tensor.is_floating_point() else tensor
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint {_shown(path)}.")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise CheckpointError(f"{_shown(path)} is larger than 2 GB; ResNets are not.")
+    try:
+        with safe_open(path, framework="pt") as opened:
+            text = (opened.metadata() or {}).get("resnet_lab")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{_shown(path)} is not a readable checkpoint; a .safetensors file was expected.") from error
+    if text is None:
+        raise CheckpointError(f"{_shown(path)} holds weights but not what they belong to; it was not written by ResNet Lab.")
+    try:
+        header = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{_shown(path)} has a damaged description.") from error
+    if not isinstance(header, dict) or not isinstance(header.get("format_version"), int):
+        raise CheckpointError(f"{_shown(path)} has a damaged description.")
+    if header["format_version"] > FORMAT_VERSION:
+        raise CheckpointError(f"{_shown(path)} was written by a newer ResNet Lab; update this one to open it.")
+    return header
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{_shown(path)} cannot be read to its end; copy it again.") from error
+
+
+def _parse(header: dict[str, Any], path: Path) -> Checkpoint:
+    try:
+        return Checkpoint(
+            architecture=str(header["architecture"]),
+            architecture_arguments=dict(header["architecture_arguments"]),
+            class_names=tuple(str(name) for name in header["class_names"]),
+            preprocessing=Preprocessing.from_json(header["preprocessing"]),
+            flip_average=bool(header.get("flip_average", False)),
+            temperature=float(header.get("temperature", 1.0)),
+            unknown_threshold=header.get("unknown_threshold"),
+            metrics=dict(header.get("metrics", {})),
+            training=dict(header.get("training", {})),
+            data_fingerprint=str(header.get("data_fingerprint", "")),
+            versions=dict(header.get("versions", {})),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{_shown(path)} has an incomplete description ({error}).") from error
+
+
+def _build(checkpoint: Checkpoint, path: Path) -> nn.Module:
+    try:
+        model = build_model(checkpoint.architecture, **checkpoint.architecture_arguments)
+    except (ModelError, TypeError) as error:
+        raise CheckpointError(f"{_shown(path)} describes a network this version cannot build: {error}") from error
+    if checkpoint.architecture_arguments.get("num_classes") != len(checkpoint.class_names):
+        raise CheckpointError(f"{_shown(path)} names {len(checkpoint.class_names)} classes but its network has another number.")
+    return model
+
+
+def _check_fit(model: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Names, shapes and finiteness are compared before a single value is copied."""
+    expected = model.state_dict()
+    if expected.keys() != tensors.keys():
+        odd = sorted(expected.keys() ^ tensors.keys())
+        raise CheckpointError(f"{_shown(path)} does not fit its network: {len(odd)} layers differ, first {odd[0]}.")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            want, have = tuple(expected[name].shape), tuple(tensor.shape)
+            raise CheckpointError(f"{_shown(path)}: {name} has shape {have}, but the network needs {want}.")
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{_shown(path)} holds values that are not numbers in {name}; it cannot be used.")
+
+
+def _shown(path: Path) -> str:
+    return f"“{display_name(path.name)}”"

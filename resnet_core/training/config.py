@@ -1,0 +1,135 @@
+"""What a training is asked to do. `TrainConfig` may leave things open (None); `resolve` fills them in by data and device
+and says in sentences what it picked and why. Checked at birth: a bad value never reaches the training thread.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from resnet_core.errors import ConfigError
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("constant", "step", "cosine", "one-cycle")
+AUGMENTATIONS = ("none", "flip", "crop-flip", "standard", "strong")
+NORMALIZATIONS = ("imagenet", "none")
+CLASS_WEIGHTS = ("none", "balanced")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """All settings of a run. None means: chosen by `resolve` for this data and device."""
+
+    dataset: str = "rendered-flowers"  # name, folder or zip
+    model: str | None = None  # a name of `models list`
+    stem: str | None = None  # "imagenet" or "small", of the ImageNet family
+    width: int | None = None  # channels of the first stage, 64 in the paper, of the ImageNet family
+    as_published: bool = False  # the CIFAR tutorial's network with its broadcasting shortcut
+    residual: bool = True  # False: the plain twin
+    zero_init_residual: bool | None = None  # last BatchNorm of each block starts at 0 (He et al. 2018, §3.1)
+    pretrained: bool = False  # start from torchvision's ImageNet weights
+    init_from: str | None = None  # start from the weights of a checkpoint file or run
+    epochs: int | None = None  # passes over the training pictures
+    batch_size: int | None = None  # pictures a step
+    learning_rate: float | None = None  # peak of the schedule
+    optimizer: str | None = None
+    momentum: float = 0.9  # of SGD (Nesterov)
+    weight_decay: float | None = None
+    schedule: str | None = None
+    warmup: float = 0.15  # share of all steps the one-cycle and cosine schedules rise for
+    label_smoothing: float | None = None  # share of the target spread over all classes (Szegedy et al. 2016, §7)
+    class_weights: str = "none"  # "balanced": inverse to how often a class occurs
+    ema_decay: float | None = None  # averaged weights are judged and kept; 0 turns it off
+    augment: str | None = None
+    image_size: int | None = None  # side of the network's input, px
+    resize: int | None = None  # shorter side before the central cut, px
+    start_image_size: int | None = None  # the first epochs use smaller pictures, growing to image_size
+    normalize: str | None = None  # "imagenet" mean and spread, or "none": scaled to 0–1 only
+    rendered_share: float = 0.0  # rendered flowers mixed into training, as a share of its pictures
+    flip_average: bool | None = None  # predictions average the picture and its mirror image
+    device: str = "auto"
+    precision: str = "auto"
+    num_threads: int | None = None
+    seed: int = 0
+    preset: str = "default"
+    name: str = ""  # a person's name for the run
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check_numbers(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "TrainConfig":
+        """The config of a `config.json`; settings this version does not know are refused. Raises ConfigError."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(fields) - known)
+        if unknown:
+            raise ConfigError(f"Unknown settings: {', '.join(unknown)}; this version does not have them.")
+        return cls(**fields)
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict, the inverse of `from_json`."""
+        return dataclasses.asdict(self)
+
+    def replace(self, **changes: Any) -> "TrainConfig":
+        """A copy with other values, checked again."""
+        return dataclasses.replace(self, **changes)
+
+
+def _check_choices(config: TrainConfig) -> None:
+    choices: tuple[tuple[str, str | None, tuple[str, ...]], ...] = (
+        ("optimizer", config.optimizer, OPTIMIZERS),
+        ("schedule", config.schedule, SCHEDULES),
+        ("augment", config.augment, AUGMENTATIONS),
+        ("normalize", config.normalize, NORMALIZATIONS),
+        ("class_weights", config.class_weights, CLASS_WEIGHTS),
+        ("stem", config.stem, ("imagenet", "small")),
+        ("precision", config.precision, ("auto", "fp32", "bf16", "fp16")),
+    )
+    for field, value, allowed in choices:
+        if value is not None and value not in allowed:
+            raise ConfigError(f"{_words(field)} must be one of {', '.join(allowed)}, not “{str(value)[:60]}”.")
+    if config.pretrained and config.init_from:
+        raise ConfigError("Choose either pretrained weights or a checkpoint to start from, not both.")
+    if config.start_image_size is not None and config.augment in ("none", "flip"):
+        raise ConfigError("A growing picture size needs random cuts; choose augmentation crop-flip, standard or strong.")
+
+
+# field: least, most, whole number?
+_RANGES: dict[str, tuple[float, float, bool]] = {
+    "epochs": (1, 10_000, True),
+    "batch_size": (2, 65_536, True),
+    "learning_rate": (1e-9, 100, False),
+    "width": (8, 512, True),
+    "momentum": (0, 0.9999, False),
+    "weight_decay": (0, 10, False),
+    "warmup": (0, 0.9, False),
+    "label_smoothing": (0, 0.9, False),
+    "ema_decay": (0, 0.99999, False),
+    "image_size": (8, 1024, True),
+    "resize": (8, 2048, True),
+    "start_image_size": (8, 1024, True),
+    "rendered_share": (0, 10, False),
+    "num_threads": (1, 1024, True),
+    "seed": (0, 2**63 - 1, True),
+}
+
+
+def _check_numbers(config: TrainConfig) -> None:
+    for field, (least, most, whole) in _RANGES.items():
+        value = getattr(config, field)
+        if value is None:
+            continue
+        number = isinstance(value, int) if whole else isinstance(value, int | float)
+        if isinstance(value, bool) or not number or not math.isfinite(value) or not least <= value <= most:
+            kind = "a whole number" if whole else "a number"
+            raise ConfigError(f"{_words(field)} must be {kind} from {least:g} to {most:g}, not {str(value)[:40]}.")
+    if config.resize is not None and config.image_size is not None and config.resize < config.image_size:
+        raise ConfigError(f"Resize ({config.resize} px) must not be smaller than the image size ({config.image_size} px).")
+    if config.start_image_size and config.image_size and config.start_image_size > config.image_size:
+        raise ConfigError("The first epochs cannot use larger pictures than the last.")
+
+
+def _words(field: str) -> str:
+    return field.replace("_", " ").capitalize()

@@ -1,0 +1,90 @@
+"""Optimizers, learning-rate schedules and the moving average of weights."""
+
+import copy
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+ADAM_BETAS = (0.9, 0.999)
+
+
+def make_optimizer(
+    model: nn.Module, name: str, *, learning_rate: float, weight_decay: float, momentum: float = 0.9
+) -> torch.optim.Optimizer:
+    """The optimizer over the model's trainable parameters; biases and BatchNorm are not decayed
+    (He et al. 2018, Bag of Tricks, §3.1)."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    fused = all(p.device.type in ("cuda", "cpu", "mps") for p in trainable)
+    if name == "sgd":
+        return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0, fused=fused)
+    kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
+    return kind(groups, lr=learning_rate, betas=ADAM_BETAS, fused=fused)
+
+
+def learning_rate_at(step: int, *, schedule: str, peak: float, total_steps: int, warmup: float) -> float:
+    """The learning rate of the 1-based `step` out of `total_steps`.
+
+    constant   the peak throughout
+    step       a tenth after 50 % and a hundredth after 75 % of the steps (He et al. 2015, §4.2)
+    cosine     linear warm-up, then half a cosine to zero (Loshchilov & Hutter 2017)
+    one-cycle  half-cosine rise from a 25th of the peak, half-cosine fall to a 10,000th of that (Smith & Topin 2018)
+    """
+    done = (step - 1) / max(1, total_steps - 1)
+    if schedule == "constant":
+        return peak
+    if schedule == "step":
+        return peak * (1.0 if done < 0.5 else 0.1 if done < 0.75 else 0.01)
+    if schedule == "cosine":
+        if done < warmup:
+            return peak * step / max(1.0, warmup * total_steps)
+        return peak * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+    low, last = peak / 25, peak / 25 / 1e4
+    if done < warmup:
+        return _half_cosine(low, peak, done / warmup)
+    return _half_cosine(peak, last, (done - warmup) / (1 - warmup))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Gives every parameter group this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+
+
+class WeightAverage:
+    """A copy of the model whose weights follow it as an exponential moving average (Polyak & Juditsky 1992).
+
+    The decay grows from small values, so that early epochs are not judged by the initial weights.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Moves the average one step towards `model`; integer buffers are copied."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        averaged, current = _floats(self.model), _floats(model)
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+        for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
+            if not mine.is_floating_point():
+                mine.copy_(theirs)
+
+
+def _floats(model: nn.Module) -> list[torch.Tensor]:
+    tensors: Iterable[torch.Tensor] = [*model.parameters(), *model.buffers()]
+    return [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
+
+
+def _half_cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))

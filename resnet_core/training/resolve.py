@@ -1,0 +1,141 @@
+"""Fills in what a config leaves open, the way a practitioner would for this data and device, and says why."""
+
+from dataclasses import dataclass
+
+from resnet_core.data.datasets import DatasetSpec
+from resnet_core.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from resnet_core.device import DeviceChoice
+from resnet_core.errors import ConfigError, ResNetLabError
+from resnet_core.models.zoo import get_architecture
+from resnet_core.training.config import TrainConfig
+
+SMALL_PICTURE = 48  # px; below this the ImageNet stem would throw most of the picture away
+RESIZE_RATIO = 8 / 7  # shorter side over central cut: 256 over 224, as in torchvision's reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Settings picked together, and the sentence that explains them."""
+
+    settings: dict[str, object]
+    reason: str
+
+
+def resolve(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoice) -> tuple[TrainConfig, tuple[str, ...]]:
+    """The config with nothing left open, and a sentence for each choice made. Raises ConfigError or ModelError."""
+    notes = []
+    for choose in (_choose_model, _choose_size, _choose_length, _choose_optimizer, _choose_regularization):
+        choice = choose(config, dataset, device)
+        open_settings = {key: value for key, value in choice.settings.items() if getattr(config, key) is None}
+        if open_settings:
+            config = config.replace(**open_settings)
+            notes.append(choice.reason)
+    _check_together(config)
+    return config, tuple(notes)
+
+
+def make_preprocessing(config: TrainConfig) -> Preprocessing:
+    """The fixed preprocessing of a resolved config."""
+    assert config.image_size is not None
+    assert config.resize is not None
+    plain = config.normalize == "none"
+    return Preprocessing(
+        resize=config.resize,
+        crop=config.image_size,
+        mean=(0.0, 0.0, 0.0) if plain else IMAGENET_MEAN,
+        std=(1.0, 1.0, 1.0) if plain else IMAGENET_STD,
+    )
+
+
+def model_arguments(config: TrainConfig) -> dict[str, object]:
+    """The settings of a resolved config that `build_model` takes for its architecture."""
+    assert config.model is not None
+    options = get_architecture(config.model).options
+    return {key: getattr(config, key) for key in options if getattr(config, key, None) is not None}
+
+
+def _choose_model(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoice) -> Choice:
+    side = _picture_side(dataset)
+    small_machine = device.device.type == "cpu"
+    if side < SMALL_PICTURE:
+        name, why = "resnet20", f"made for small pictures (yours are {side} px)"
+    elif small_machine or len(dataset.train) < 5000:
+        name, why = "resnet18", f"large enough for {len(dataset.train):,} pictures"
+    else:
+        name, why = "resnet34", "the GPU carries it easily"
+    model = config.model or name
+    family = get_architecture(model).family
+    quick = dataset.name == "rendered-flowers" and family == "imagenet"
+    settings: dict[str, object] = {"model": name, "zero_init_residual": config.residual and family != "tutorial"}
+    if family == "imagenet":
+        settings |= {"stem": "small" if side < SMALL_PICTURE else "imagenet", "width": 32 if quick else 64}
+    reason = f"Network: {name}, {why}." if config.model is None else "The rest of the network: as its paper has it."
+    return Choice(settings=settings, reason=reason)
+
+
+def _choose_size(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoice) -> Choice:
+    side = _picture_side(dataset)
+    limit = 128 if device.device.type == "cpu" else 224
+    natural = 64 if dataset.name == "rendered-flowers" else min(limit, side)
+    size = config.image_size or (natural if natural < SMALL_PICTURE else max(32, natural // 32 * 32))
+    resize = size if side <= size else round(size * RESIZE_RATIO)
+    settings: dict[str, object] = {"image_size": size, "resize": resize, "normalize": "imagenet"}
+    return Choice(settings=settings, reason=f"Picture size: {size} px, from pictures of about {side} px.")
+
+
+def _choose_length(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoice) -> Choice:
+    count = len(dataset.train)
+    epochs = 10 if dataset.name == "rendered-flowers" else 30 if count < 20_000 else 15
+    batch = 32 if count < 10_000 else 128
+    reason = f"{config.epochs or epochs} epochs in batches of {config.batch_size or batch}, for {count:,} pictures."
+    return Choice(settings={"epochs": epochs, "batch_size": batch}, reason=reason)
+
+
+def _choose_optimizer(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoice) -> Choice:
+    optimizer = config.optimizer or "sgd"
+    fine_tuning = config.pretrained or config.init_from is not None
+    assert config.batch_size is not None
+    peak = 0.1 * min(1.0, config.batch_size / 64) if optimizer == "sgd" else 1e-3
+    peak = peak / 10 if fine_tuning else peak
+    settings: dict[str, object] = {
+        "optimizer": optimizer,
+        "learning_rate": peak,
+        "schedule": "one-cycle",
+        "weight_decay": 5e-4 if optimizer == "sgd" else 1e-2,
+    }
+    rate = config.learning_rate or peak
+    return Choice(settings=settings, reason=f"Optimizer: {optimizer}, learning rate up to {rate:g} and back to 0 (one-cycle).")
+
+
+def _choose_regularization(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoice) -> Choice:
+    augment = config.augment or "standard"
+    settings: dict[str, object] = {
+        "augment": augment,
+        "label_smoothing": 0.1,
+        "ema_decay": 0.0,
+        "flip_average": True,
+    }
+    return Choice(settings=settings, reason=f"Augmentation: {augment}, with label smoothing against overconfidence.")
+
+
+def _check_together(config: TrainConfig) -> None:
+    assert config.image_size is not None
+    assert config.resize is not None
+    assert config.model is not None
+    if config.resize < config.image_size:
+        raise ConfigError(f"Resize ({config.resize} px) must not be smaller than the image size ({config.image_size} px).")
+    least = get_architecture(config.model).min_image_size
+    if config.image_size < least:
+        raise ConfigError(f"{config.model} needs pictures of at least {least} px, not {config.image_size}.")
+    if config.pretrained and (config.stem == "small" or config.width not in (None, 64) or not config.residual):
+        raise ConfigError("ImageNet weights fit only the unchanged ResNet; leave stem, width and skips as they are.")
+
+
+def _picture_side(dataset: DatasetSpec) -> int:
+    """Shorter side in px of the first picture that can be read."""
+    for picture in dataset.train[:20]:
+        try:
+            return min(dataset.source.load(picture.path).size)
+        except ResNetLabError:
+            continue
+    return 224

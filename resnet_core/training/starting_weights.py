@@ -1,0 +1,51 @@
+"""The weights a training starts from: drawn from its own generator, ImageNet's, or another checkpoint's."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from resnet_core.device import make_generator
+from resnet_core.errors import ConfigError
+from resnet_core.models.zoo import build_model
+from resnet_core.training.checkpoint import load_checkpoint
+from resnet_core.training.config import TrainConfig
+from resnet_core.training.resolve import model_arguments
+
+
+def build_starting_model(config: TrainConfig, num_classes: int) -> nn.Module:
+    """The network of a resolved config, on the CPU. The same seed gives the same weights whatever other threads draw."""
+    assert config.model is not None
+    arguments = model_arguments(config)
+    model = build_model(config.model, num_classes=num_classes, **arguments)
+    draw_weights(model, make_generator("weights", config.seed))
+    if config.pretrained:
+        _load_body(model, dict(build_model(config.model, pretrained=True).state_dict()), config.model)
+    elif config.init_from:
+        _, other = load_checkpoint(Path(config.init_from))
+        _load_body(model, other.state_dict(), config.init_from)
+    return model
+
+
+@torch.no_grad()
+def draw_weights(model: nn.Module, generator: torch.Generator) -> None:
+    """Kaiming-normal convolutions (He et al. 2015b, fan out) and torch's uniform rule for linear layers; BatchNorm stays."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+        elif isinstance(module, nn.Linear):
+            bound = 1 / math.sqrt(module.in_features)
+            module.weight.uniform_(-bound, bound, generator=generator)
+            if module.bias is not None:
+                module.bias.uniform_(-bound, bound, generator=generator)
+
+
+def _load_body(model: nn.Module, weights: dict[str, torch.Tensor], source: str) -> None:
+    """Copies every tensor that has a place of its shape; only the head may be left out (T1's recipe: a new `fc`)."""
+    own = model.state_dict()
+    missing = [name for name, tensor in own.items() if name not in weights or weights[name].shape != tensor.shape]
+    if any(not name.startswith("fc.") for name in missing):
+        odd = next(name for name in missing if not name.startswith("fc."))
+        raise ConfigError(f"The weights of {Path(source).name} do not fit this network: {odd} differs; choose the same model.")
+    model.load_state_dict({name: tensor for name, tensor in weights.items() if name not in missing}, strict=False)
