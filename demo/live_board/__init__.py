@@ -1,6 +1,7 @@
 """The live training board: polls a run's events and draws its curves in the browser.
 
-    board_feed.py     events -> one small reply per poll (pure Python, no gradio)
+    board_feed.py     a browser's question -> one small reply (pure Python, no gradio)
+    board_digest.py   events -> the few numbers and sentences in that reply
     board_strings.py  every word the board shows, in English and Chinese
     live_board.py     the Gradio component that ties feed, words, markup and script together
     live_board.html / live_board.css

@@ -56,7 +56,7 @@ function showHeader() {
   const icon = ICONS[store.status] || ICONS.queued;
   find("icon").replaceChildren(svgNode("path", { d: icon }));
   setText(find("about"), aboutSentence());
-  setText(find("progress"), progressSentence());
+  showParts(find("progress"), progressParts());
   showProgress();
   setText(find("best"), bestSentence());
   find("queued").hidden = store.queued.length === 0;
@@ -86,7 +86,13 @@ function showProgress() {
   find("track").setAttribute("aria-valuenow", Math.round(100 * share));
 }
 
-function progressSentence() {
+// Parts keep together when the line wraps on a narrow screen.
+function showParts(node, parts) {
+  if (node.textContent === parts.join(" · ")) return;
+  node.replaceChildren(...parts.flatMap((part, i) => [i ? " · " : "", htmlNode("span", "lb-part", part)]));
+}
+
+function progressParts() {
   const about = store.about;
   const parts = store.detail ? [store.detail] : [];
   if (about?.epochs) {
@@ -99,7 +105,7 @@ function progressSentence() {
   if (rate) parts.push(words.say("rate", { rate: words.count(Number(rate.toPrecision(3))) }));
   const left = store.status === "running" ? store.secondsLeft() : null;
   if (left) parts.push(words.say("time_left", { time: words.duration(left) }));
-  return parts.join(" · ");
+  return parts;
 }
 
 function showLog() {

@@ -1,15 +1,17 @@
 """The live training board as a Gradio component; everything that moves is in the script files beside it.
 
-Value: the run id to follow, "" for the newest. Event: `board.statechange(fn, …)` whenever the followed run or its
-status changes; its `gr.EventData` has `run_id` and `status` ("none" while there is no run).
+Value: the run id to follow, "" for the newest. Event: `board.statechange(fn, …)` whenever the run on screen
+or its status changes; its `gr.EventData` has `run_id` and `status` ("none" while there is no run).
 """
 
 import json
+from abc import ABCMeta
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.component_meta import ComponentMeta, updateable
 
 from demo.live_board.board_feed import BoardRead, BoardSource, make_poll
 from demo.live_board.board_strings import BOARD_STRINGS
@@ -36,11 +38,19 @@ def _read(name: str) -> str:
     return (FOLDER / name).read_text(encoding="utf-8")
 
 
-class LiveBoard(gr.HTML):
+class _WithoutStub(ComponentMeta):
+    """Gradio's metaclass, except that defining the class writes no .pyi file beside the source."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> type:
+        attrs["__init__"] = updateable(attrs["__init__"])  # type: ignore[no-untyped-call]
+        return ABCMeta.__new__(cls, name, bases, attrs)
+
+
+class LiveBoard(gr.HTML, metaclass=_WithoutStub):
     """Curves, progress and log of one training, redrawn in the browser from `poll`'s replies.
 
-    `strings` replaces words of `BOARD_STRINGS` in the same shape; `language` is "en" or "zh", and empty means the
-    page's own. The words live in the script because a partial update replaces all props of a `gr.HTML` at once.
+    `strings` replaces words of `BOARD_STRINGS` in the same shape; `language` is "en" or "zh", empty means the
+    page's own. The words also live in the script, as an update sends only the props it names.
     """
 
     def __init__(

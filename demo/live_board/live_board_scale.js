@@ -75,18 +75,21 @@ function thinned(points, limit) {
   return kept;
 }
 
-// Exponential average without start-up bias. Points may be unevenly spaced (a long past arrives thinned),
-// so the weight of the past shrinks with the distance in x, not with the number of points.
+// Exponential average without start-up bias. Points may be unevenly spaced (a long past arrives thinned), so the
+// past fades with the distance in x, not with the number of points: by `amount` over one step of a short run,
+// over 1/200 of a long one, which looks alike however the run is sampled.
 function smoothed(points, amount) {
   if (amount <= 0 || points.length < 3) return [];
-  const unit = (points[points.length - 1][0] - points[0][0]) / (points.length - 1);
-  let [sum, weight, before] = [0, 0, points[0][0]];
+  const span = points[points.length - 1][0] - points[0][0];
+  const spacing = span / (points.length - 1);
+  const unit = Math.max(spacing, span / 200);
+  let [sum, weight, before] = [0, 0, points[0][0] - spacing];
   const line = [];
   for (const [x, y] of points) {
     if (y === null) continue;
-    const keep = amount ** Math.max(0.05, (x - before) / unit);
-    sum = sum * keep + y * (1 - amount);
-    weight = weight * keep + (1 - amount);
+    const keep = amount ** ((x - before) / unit);
+    sum = sum * keep + y * (1 - keep);
+    weight = weight * keep + (1 - keep);
     line.push([x, sum / weight]);
     before = x;
   }

@@ -225,7 +225,7 @@ def _overlapping(entries: list[zipfile.ZipInfo], directory_start: int) -> list[z
     starts = [entry.header_offset for entry in ordered[1:]] + [directory_start]
     return [
         entry
-        for entry, end in zip(ordered, starts, strict=True)
+        for entry, end in zip(ordered, starts, strict=False)  # an empty zip has only the directory
         if entry.header_offset < 0 or entry.header_offset + _LOCAL_HEADER_BYTES + entry.compress_size > end
     ]
 

@@ -1,4 +1,4 @@
-"""What stands behind rendered flowers, out of focus: meadow, sky, foliage, soil, a garden wall or a dark studio.
+"""What stands behind rendered flowers, out of focus: meadow, sky, foliage, soil, a wall or a dark studio.
 
 A backdrop is painted small and blurred, then enlarged by the caller: nobody can tell, and it costs little.
 """
@@ -17,9 +17,9 @@ Painter = Callable[[np.random.Generator], Image.Image]
 def paint_backdrop(
     rng: np.random.Generator, light: Light, heads: Sequence[tuple[float, float, float]]
 ) -> Image.Image:
-    """Return a small RGB backdrop in the scene's light, with soft shadows of heads (x, y, radius as shares)."""
+    """Return a small RGB backdrop in the scene's light, with shadows of heads (x, y, radius as shares)."""
     painter = PAINTERS[int(rng.choice(len(PAINTERS), p=SHARES))]
-    lit = np.asarray(painter(rng), dtype=np.float64) * (0.35 + 0.65 * (light.sun + light.sky))
+    lit = np.asarray(painter(rng), dtype=np.float64) * (0.2 + 0.75 * (light.sun + light.sky))
     if painter in (_soil, _wall):
         lit *= _shadows(light, heads)
     return _image(lit)
@@ -51,13 +51,31 @@ def _mottled(rng: np.random.Generator, color: Floats, *, cells: int, strength: f
 
 
 def _image(pixels: Floats) -> Image.Image:
+    """Return float pixels [S,S,3] as a picture, clipped to 0…255."""
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
 def _green(rng: np.random.Generator) -> Floats:
     """Return a leaf green between olive and blue-green, dark to bright."""
-    green = np.array([rng.uniform(50, 118), rng.uniform(96, 150), rng.uniform(36, 84)])
-    return green * rng.uniform(0.6, 1.35)
+    green = rng.uniform((50, 96, 36), (118, 150, 84))
+    grey = rng.uniform(0.1, 0.4)
+    muted: Floats = (green * (1 - grey) + green.mean() * grey) * rng.uniform(0.6, 1.3)
+    return muted
+
+
+def _tones(
+    rng: np.random.Generator, color: Floats, count: int, low: float, high: float
+) -> list[tuple[int, ...]]:
+    """Return count variations of a color, darker or brighter by a factor between low and high."""
+    varied = np.clip(color * rng.uniform(low, high, (count, 1)), 0, 255)
+    return [tuple(tone) for tone in varied.astype(int).tolist()]
+
+
+def _scatter(rng: np.random.Generator, count: int, *ranges: tuple[float, float]) -> list[list[float]]:
+    """Return count rows with one number from each range."""
+    lows, highs = np.array(ranges).T
+    rows: list[list[float]] = rng.uniform(lows, highs, (count, len(ranges))).tolist()
+    return rows
 
 
 def _bokeh(
@@ -65,10 +83,9 @@ def _bokeh(
 ) -> None:
     """Paint translucent discs of light, as an open lens draws them."""
     draw = ImageDraw.Draw(image, "RGBA")
-    for _ in range(count):
-        x, y, r = rng.uniform(0, SIDE), rng.uniform(0, SIDE), rng.uniform(2.5, 10)
-        tone = np.clip(color * rng.uniform(0.8, 1.3), 0, 255).astype(int).tolist()
-        draw.ellipse((x - r, y - r, x + r, y + r), fill=(*tone, int(rng.integers(*alpha))))
+    discs = _scatter(rng, count, (0, SIDE), (0, SIDE), (2.5, 10), alpha)
+    for (x, y, r, glow), tone in zip(discs, _tones(rng, color, count, 0.8, 1.3), strict=True):
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=(*tone, int(glow)))
 
 
 def _meadow(rng: np.random.Generator) -> Image.Image:
@@ -76,10 +93,9 @@ def _meadow(rng: np.random.Generator) -> Image.Image:
     near, far = _green(rng), _green(rng) * 1.15 + 20
     image = _ramp(far, near)
     draw = ImageDraw.Draw(image)
-    for _ in range(70):
-        x, y, lean = rng.uniform(0, SIDE), rng.uniform(SIDE * 0.25, SIDE * 1.2), rng.uniform(-9, 9)
-        tone = tuple(np.clip(near * rng.uniform(0.6, 1.5), 0, 255).astype(int).tolist())
-        draw.line((x, y, x + lean, y - rng.uniform(12, 40)), fill=tone, width=2)
+    blades = _scatter(rng, 70, (0, SIDE), (SIDE * 0.25, SIDE * 1.2), (-9, 9), (12, 40))
+    for (x, y, lean, length), tone in zip(blades, _tones(rng, near, 70, 0.6, 1.5), strict=True):
+        draw.line((x, y, x + lean, y - length), fill=tone, width=2)
     blossom = np.array([(250, 220, 60), (245, 245, 245), (226, 70, 70), (190, 110, 210), (250, 150, 190)])
     _bokeh(rng, image, blossom[int(rng.integers(5))].astype(np.float64), int(rng.integers(0, 12)), (60, 170))
     return image.filter(ImageFilter.GaussianBlur(float(rng.uniform(1.6, 3.6))))
@@ -95,10 +111,9 @@ def _sky(rng: np.random.Generator) -> Image.Image:
     if rng.random() < 0.6:
         draw = ImageDraw.Draw(image)
         tone, level = _green(rng), rng.uniform(0.6, 0.92) * SIDE
-        for x in range(-4, SIDE + 8, 7):
-            r, y = rng.uniform(7, 15), level + rng.uniform(-5, 8)
-            fill = tuple(np.clip(tone * rng.uniform(0.75, 1.2), 0, 255).astype(int).tolist())
-            draw.ellipse((x - r, y - r, x + r, SIDE + 20), fill=fill)
+        bushes = _scatter(rng, 15, (7, 15), (level - 5, level + 8))
+        for place, ((r, y), fill) in enumerate(zip(bushes, _tones(rng, tone, 15, 0.75, 1.2), strict=True)):
+            draw.ellipse((place * 7 - 4 - r, y - r, place * 7 - 4 + r, SIDE + 20), fill=fill)
     return image.filter(ImageFilter.GaussianBlur(float(rng.uniform(1.8, 3.2))))
 
 
@@ -106,24 +121,22 @@ def _foliage(rng: np.random.Generator) -> Image.Image:
     """Return dark leaves out of focus with discs of light between them."""
     image = _image(_mottled(rng, _green(rng) * 0.85, cells=7, strength=1.1))
     draw = ImageDraw.Draw(image)
-    for _ in range(26):
-        x, y, w, h = rng.uniform(-8, SIDE), rng.uniform(-8, SIDE), rng.uniform(7, 26), rng.uniform(7, 26)
-        tone = tuple(np.clip(_green(rng) * rng.uniform(0.5, 1.05), 0, 255).astype(int).tolist())
-        draw.ellipse((x, y, x + w, y + h), fill=tone)
+    tones = [tone for _ in range(4) for tone in _tones(rng, _green(rng), 7, 0.5, 1.05)]
+    leaves = _scatter(rng, len(tones), (-8, SIDE), (-8, SIDE), (7, 26), (7, 26))
+    for place in rng.permutation(len(tones)).tolist():
+        x, y, wide, high = leaves[place]
+        draw.ellipse((x, y, x + wide, y + high), fill=tones[place])
     _bokeh(rng, image, np.array([214.0, 226.0, 150.0]), int(rng.integers(2, 18)), (25, 90))
     return image.filter(ImageFilter.GaussianBlur(float(rng.uniform(1.8, 4.0))))
 
 
 def _soil(rng: np.random.Generator) -> Image.Image:
     """Return brown to grey earth with crumbs and some straw."""
-    earth = np.array([rng.uniform(92, 140), rng.uniform(74, 108), rng.uniform(52, 84)]) * rng.uniform(
-        0.55, 1.1
-    )
+    earth = rng.uniform((92, 74, 52), (140, 108, 84)) * rng.uniform(0.55, 1.1)
     image = _image(_mottled(rng, earth, cells=14, strength=0.6))
     draw = ImageDraw.Draw(image)
-    for _ in range(120):
-        x, y, r = rng.uniform(0, SIDE), rng.uniform(0, SIDE), rng.uniform(0.6, 3.2)
-        tone = tuple(np.clip(earth * rng.uniform(0.5, 1.5), 0, 255).astype(int).tolist())
+    crumbs = _scatter(rng, 120, (0, SIDE), (0, SIDE), (0.6, 3.2))
+    for (x, y, r), tone in zip(crumbs, _tones(rng, earth, 120, 0.5, 1.5), strict=True):
         draw.ellipse((x - r, y - r * 0.7, x + r, y + r * 0.7), fill=tone)
     return image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.8, 1.8))))
 

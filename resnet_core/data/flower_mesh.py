@@ -1,8 +1,8 @@
 """Small curved surfaces, lit and painted: the geometry under every rendered flower.
 
-A petal is a grid of points in space. The grid becomes flat quads, the quads are turned towards the viewer, lit by one
-sun and a sky, sorted from far to near and drawn with Pillow. Lengths are in units of the flower's radius; x points
-right, y up and z to the viewer. Colors are float RGB from 0 to 255.
+A petal is a grid of points in space. The grid becomes flat quads; they are turned towards the viewer, lit by
+one sun and a sky, sorted from far to near and drawn with Pillow. Lengths are in units of the flower's radius;
+x points right, y up and z to the viewer. Colors are float RGB from 0 to 255.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ GOLDEN_ANGLE = np.pi * (3.0 - 5.0**0.5)
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """Quads with a color for either face: corners [Q,4,3], anchors [Q,3] for the depth order, front and back [Q,3]."""
+    """Quads: corners [Q,4,3], anchors [Q,3] for the depth order, front and back colors [Q,3]."""
 
     corners: Floats
     anchors: Floats
@@ -32,7 +32,7 @@ class Mesh:
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """One directional sun and an even sky; sun and sky are RGB factors, direction [3] is a unit vector to the sun."""
+    """A sun and an even sky as RGB factors; direction [3] is the unit vector to the sun."""
 
     direction: Floats
     sun: Floats
@@ -55,7 +55,7 @@ class Pose:
 
 
 def turned_by(tilt: float, roll: float, spin: float = 0.0) -> Floats:
-    """Return the rotation [3,3] that spins a flower about its axis, tilts the axis up and rolls it in the picture.
+    """Return the rotation [3,3] that spins a flower about its axis, tilts that up and rolls it on screen.
 
     All angles are radians. Tilt 0 looks into the flower, tilt pi/2 looks at it from the side.
     """
@@ -84,14 +84,15 @@ def grid_centers(along: int, across: int) -> tuple[Floats, Floats]:
 
 @lru_cache
 def petal_grid(along: int, across: int) -> tuple[Floats, Floats]:
-    """Return the grid lines t [along+1] and s [across+1]; t is denser at the tip, where outlines are round."""
+    """Return the grid lines t [along+1] and s [across+1]; t is denser at the round tip."""
     return 1.0 - np.linspace(1.0, 0.0, along + 1) ** 1.35, np.linspace(-1.0, 1.0, across + 1)
 
 
 def surface(points: Floats, front: Floats, back: Floats, *, rigid: float = 0.9, lift: float = 0.0) -> Mesh:
     """Return the quads of petals given as points [P,U,V,3] and face colors that broadcast to [P,U-1,V-1,3].
 
-    rigid 1 keeps each petal whole in the depth order, 0 sorts every quad alone; lift moves the order along the axis.
+    rigid 1 keeps each petal whole in the depth order, 0 sorts every quad alone; lift moves the order along
+    the axis.
     """
     corners = np.stack(
         [points[:, :-1, :-1], points[:, 1:, :-1], points[:, 1:, 1:], points[:, :-1, 1:]], axis=-2
@@ -128,8 +129,8 @@ def ray_petals(
 ) -> Floats:
     """Return petals [P,U,V,3] that leave the axis like rays at angles [P].
 
-    start and height say where a petal begins; pitch is its slope in radians at base and tip; cup lifts the edges,
-    twist raises one of them; outline maps t in 0…1 to a share of the half width.
+    start and height say where a petal begins; pitch is its slope in radians at base and tip; cup lifts the
+    edges, twist raises one of them; outline maps t in 0…1 to a share of the half width.
     """
     t, s = petal_grid(*detail)
     ones = np.ones(len(angles))
@@ -200,24 +201,11 @@ def florets(
         axis=1,
     )
     color = gradient(share, stops) * jitter[:, None]
-    return Mesh(corners, middle + (0.0, 0.0, lift), color, color)
-
-
-def ribbon(path: Floats, half_width: Floats, color: Floats) -> Mesh:
-    """Return a round stem along path [N,2] (pixels, y up) with half_width [N] and colors [N-1,3]."""
-    along = np.gradient(path, axis=0)
-    along = along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
-    normal = np.stack([along[:, 1], -along[:, 0]], axis=1)
-    s = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
-    flat = path[:, None] + normal[:, None] * (s[:, None] * half_width[:, None, None])
-    bulge = 1.2 * half_width[:, None] * np.sqrt(1.0 - 0.98 * s**2)
-    points = np.concatenate([flat, bulge[..., None]], axis=-1)[None]
-    paint = color[None, :, None, :]
-    return surface(points, paint, paint)
+    return Mesh(corners, middle + np.array([0.0, 0.0, lift]), color, color)
 
 
 def lit_colors(mesh: Mesh, pose: Pose, light: Light) -> Floats:
-    """Return the visible color [Q,3] of every quad: Lambert's cosine, some light through the petal, and the sky."""
+    """Return the visible color [Q,3] of every quad: Lambert's cosine, light through petals, and the sky."""
     corners = mesh.corners @ pose.turn.T
     ax, ay, az = (corners[:, 2] - corners[:, 0]).T
     bx, by, bz = (corners[:, 3] - corners[:, 1]).T
@@ -230,15 +218,6 @@ def lit_colors(mesh: Mesh, pose: Pose, light: Light) -> Floats:
     shade = brightness[:, None] * light.sun + skyward[:, None] * light.sky
     shown: Floats = np.where(facing[:, None], mesh.front, mesh.back) * shade
     return shown
-
-
-def placed(mesh: Mesh, pose: Pose, layer: int) -> Mesh:
-    """Return the mesh in pixels (y up), to be drawn with the others of a picture: a higher layer covers a lower one."""
-    scale = pose.radius
-    corners = mesh.corners @ pose.turn.T * scale + (pose.x, -pose.y, 0.0)
-    depth = mesh.anchors @ pose.turn[2] + 10.0 * layer
-    anchors = np.stack([depth * 0, depth * 0, depth], axis=1)
-    return Mesh(corners, anchors, mesh.front, mesh.back)
 
 
 def draw_mesh(draw: ImageDraw.ImageDraw, mesh: Mesh, pose: Pose, light: Light) -> None:

@@ -34,69 +34,31 @@ GREEN: Stops = ((0.0, (96, 132, 58)), (1.0, (128, 160, 74)))
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """The colors of one variety: petals from base to tip, the heart from middle to rim, how often it is drawn."""
+    """A variety: colors of petals from base to tip, of the heart from middle to rim; its frequency."""
 
     petals: Stops
     heart: Stops = GREEN
     share: float = 1.0
+    gone_to_seed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Bloom:
-    """A flower head: its surfaces, and fine pale hairs as line segments [M,2,3] in the same units (seed clocks)."""
+    """A flower head: its surfaces, and for seed clocks fine pale hairs as line segments [M,2,3]."""
 
     mesh: Mesh
     hairs: Floats | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LeafShape:
-    """A kind of leaf: half width and outline as shares of its length, how many, where on the stem (0 is the head)."""
-
-    width: float
-    places: tuple[float, ...]
-    length: tuple[float, float]
-    outline: Callable[[Floats], Floats]
-    teeth: int = 0
-    upright: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Species:
-    """How one kind of flower is built and posed: tilts in degrees, sizes as shares of the head's radius."""
-
-    build: Callable[[np.random.Generator, Palette, tuple[int, int]], Bloom]
-    palettes: tuple[Palette, ...]
-    leaf: LeafShape
-    front_tilt: tuple[float, float] = (0.0, 58.0)
-    side_tilt: tuple[float, float] = (68.0, 92.0)
-    side_share: float = 0.2
-    scale: float = 1.0
-    stem: float = 0.06
-    depth: float = 0.25
-
-
-def _table(*points: tuple[float, float]) -> Callable[[Floats], Floats]:
+def linear_outline(*points: tuple[float, float]) -> Callable[[Floats], Floats]:
     """Return an outline that is linear between points."""
     places, values = zip(*points, strict=True)
     return lambda t: np.interp(t, places, values)
 
 
-ROUND_TIP = _table((0, 0.42), (0.3, 0.78), (0.6, 1), (0.8, 0.95), (0.92, 0.68), (1, 0.22))
-POINTED = _table((0, 0.5), (0.25, 0.92), (0.45, 1), (0.7, 0.74), (0.9, 0.28), (1, 0.02))
-STRAP = _table((0, 0.4), (0.5, 0.85), (0.9, 1), (1, 0.75))
-LANCE = _table((0, 0.55), (0.3, 1), (0.6, 0.85), (0.85, 0.4), (1, 0.02))
-HEART = _table((0, 0.3), (0.1, 0.85), (0.25, 1), (0.5, 0.8), (0.8, 0.32), (1, 0.02))
-
-
-def _toothed(t: Floats) -> Floats:
-    """Return a dandelion leaf's outline: teeth that point back to the base, larger towards the tip."""
-    return (0.3 + 0.7 * np.mod(-t * 6.0, 1.0)) * np.interp(t, [0, 0.7, 1], [0.35, 1, 0.15])
-
-
-def _serrated(t: Floats) -> Floats:
-    """Return a rose leaf's outline: an oval with a fine saw edge."""
-    return np.sin(np.pi * np.clip(t, 0, 1) ** 0.8) * (0.86 + 0.14 * np.mod(-t * 9.0, 1.0)) + 0.02
+ROUND_TIP = linear_outline((0, 0.42), (0.3, 0.78), (0.6, 1), (0.8, 0.95), (0.92, 0.68), (1, 0.22))
+POINTED = linear_outline((0, 0.5), (0.25, 0.92), (0.45, 1), (0.7, 0.74), (0.9, 0.28), (1, 0.02))
+STRAP = linear_outline((0, 0.4), (0.5, 0.85), (0.9, 1), (1, 0.75))
 
 
 def _paint(
@@ -148,15 +110,16 @@ def daisy(rng: np.random.Generator, palette: Palette, detail: tuple[int, int]) -
     parts = []
     for ring in range(rings):
         petals = ray_petals(
-            _angles(rng, count, 0.2), length=(1 - heart * 0.7) * rng.uniform(0.88, 1.0, count) * (1 - 0.1 * ring), width=width,
-            outline=ROUND_TIP, detail=detail, start=heart * 0.7, height=0.04 * ring,
+            _angles(rng, count, 0.2),
+            length=(1 - heart * 0.7) * rng.uniform(0.88, 1.0, count) * (1 - 0.1 * ring),
+            width=width, outline=ROUND_TIP, detail=detail, start=heart * 0.7, height=0.04 * ring,
             pitch=(rise + 0.25 + 0.15 * ring, rise - rng.uniform(0.0, 0.6, count)), cup=0.12,
             twist=rng.uniform(-0.3, 0.3, count),
         )  # fmt: skip
         color = _paint(rng, count, palette.petals, detail, spread=0.05, vein=0.05, edge=0.1)
         parts.append(surface(petals, color, color * 0.9, lift=0.1 * ring))
     parts.append(dome(heart, heart * 0.45, palette.heart, rings=4, sides=16 + 4 * detail[1], lift=1.0))
-    dots = 30 + 22 * detail[0]
+    dots = 24 * detail[0]
     grain = rng.uniform(0.82, 1.2, 400)[:dots]
     parts.append(
         florets(
@@ -174,8 +137,10 @@ def sunflower(rng: np.random.Generator, palette: Palette, detail: tuple[int, int
     for ring in range(2):
         count = int(rng.integers(17, 23))
         petals = ray_petals(
-            _angles(rng, count, 0.28), length=(1.02 - heart * 0.85) * rng.uniform(0.82, 1.05, count) * (1 - 0.1 * ring),
-            width=rng.uniform(0.105, 0.135), outline=POINTED, detail=detail, start=heart * 0.85, height=0.03 * ring,
+            _angles(rng, count, 0.28),
+            length=(1.02 - heart * 0.85) * rng.uniform(0.82, 1.05, count) * (1 - 0.1 * ring),
+            width=rng.uniform(0.105, 0.135), outline=POINTED, detail=detail,
+            start=heart * 0.85, height=0.03 * ring,
             pitch=(rise + 0.3 + 0.25 * ring, rise - rng.uniform(-0.3, 0.7, count)), cup=0.16,
             twist=rng.uniform(-0.5, 0.5, count),
         )  # fmt: skip
@@ -183,8 +148,8 @@ def sunflower(rng: np.random.Generator, palette: Palette, detail: tuple[int, int
         parts.append(surface(petals, color * (0.86 + 0.14 * ring), color * 0.8, lift=0.15 * ring))
     under = tuple((place, (0.6 * r, 0.6 * g, 0.6 * b)) for place, (r, g, b) in palette.heart)
     parts.append(dome(heart, heart * 0.22, under, rings=5, sides=20 + 4 * detail[1], lift=1.0))
-    dots = 60 + 45 * detail[0]
-    grain = rng.uniform(0.75, 1.6, 700)[:dots]
+    dots = 50 * detail[0]
+    grain = rng.uniform(0.75, 1.6, 800)[:dots]
     parts.append(
         florets(
             dots, heart, heart * 0.22, palette.heart, size=heart * 1.1 / dots**0.5, lift=1.1, jitter=grain
@@ -194,8 +159,8 @@ def sunflower(rng: np.random.Generator, palette: Palette, detail: tuple[int, int
 
 
 def dandelion(rng: np.random.Generator, palette: Palette, detail: tuple[int, int]) -> Bloom:
-    """Return a dandelion: a yellow head, or a seed clock where the palette's petals are pale at the base."""
-    return _clock(rng, detail) if palette is SEEDS else _yellow_head(rng, palette, detail)
+    """Return a dandelion: a yellow head, or a seed clock if the variety has gone to seed."""
+    return _clock(rng, detail) if palette.gone_to_seed else _yellow_head(rng, palette, detail)
 
 
 def _yellow_head(rng: np.random.Generator, palette: Palette, detail: tuple[int, int]) -> Bloom:
@@ -206,15 +171,16 @@ def _yellow_head(rng: np.random.Generator, palette: Palette, detail: tuple[int, 
     grid = (2, 1) if detail[0] < 6 else (4, 2)
     slope = 1.2 * (1 - share**0.7) + 0.14 * jitter[0]
     petals = ray_petals(
-        np.arange(count) * GOLDEN_ANGLE + 0.15 * jitter[1], length=(0.3 + 0.5 * share**0.6) * (1 + 0.09 * jitter[2]),
+        np.arange(count) * GOLDEN_ANGLE + 0.15 * jitter[1],
+        length=(0.3 + 0.5 * share**0.6) * (1 + 0.09 * jitter[2]),
         width=0.05, outline=STRAP, detail=grid, start=0.02 + 0.16 * share, height=0.12 * (1 - share),
         pitch=(slope + 0.25, slope - 0.2 - 0.35 * share), cup=0.1,
     )  # fmt: skip
-    tint = np.interp(share, [0, 0.4, 1], [1.12, 1.06, 0.96])[:, None, None, None]
-    color = _paint(rng, count, palette.petals, grid, spread=0.12, vein=0.0, edge=0.1) * tint
+    tint = np.interp(share, [0, 0.4, 1], [0.98, 1.0, 0.94])[:, None, None, None]
+    color = _paint(rng, count, palette.petals, grid, spread=0.2, vein=0.0, edge=0.1) * tint
     bracts = ray_petals(
-        _angles(rng, 14, 0.3), length=0.42, width=0.05, outline=POINTED, detail=(3, 2), start=0.1, height=-0.22,
-        pitch=(0.3, rng.uniform(-1.2, 1.2, 14)),
+        _angles(rng, 14, 0.3), length=0.42, width=0.05, outline=POINTED, detail=(3, 2), start=0.1,
+        height=-0.22, pitch=(0.3, rng.uniform(-1.2, 1.2, 14)),
     )  # fmt: skip
     green = gradient(np.full((3, 2), 0.6), GREEN)
     head = surface(petals, color, color * 0.92, rigid=0.5)
@@ -242,8 +208,8 @@ def _clock(rng: np.random.Generator, detail: tuple[int, int]) -> Bloom:
     tufts = np.stack([hub, tips], axis=2).reshape(-1, 2, 3)
     beaks = np.stack([0.2 * out, 0.66 * out], axis=1)
     seeds = ray_petals(
-        n * GOLDEN_ANGLE, length=0.16, width=0.022, outline=POINTED, detail=(2, 2), start=0.1 * ring, height=0.1 * height,
-        pitch=(np.arcsin(height), np.arcsin(height)),
+        n * GOLDEN_ANGLE, length=0.16, width=0.022, outline=POINTED, detail=(2, 2), start=0.1 * ring,
+        height=0.1 * height, pitch=(np.arcsin(height), np.arcsin(height)),
     )[kept]  # fmt: skip
     brown = gradient(np.full((2, 2), 0.5), ((0.0, (120, 88, 56)), (1.0, (150, 116, 78))))
     core = dome(0.13, 0.12, ((0.0, (168, 160, 112)), (1.0, (120, 118, 70))), rings=3, sides=14, lift=0.0)
@@ -252,55 +218,64 @@ def _clock(rng: np.random.Generator, detail: tuple[int, int]) -> Bloom:
 
 
 def rose(rng: np.random.Generator, palette: Palette, detail: tuple[int, int]) -> Bloom:
-    """Return a rose: 20 to 30 wrapped petals, upright in the middle and curling outward at the rim."""
-    count, along, across = int(rng.integers(20, 29)), detail[0] + 2, 2 + detail[1]
+    """Return a rose: 20 to 28 wrapped petals, upright in the middle and curling outward at the rim."""
+    count, along, across = int(rng.integers(20, 29)), detail[0] + 1, 1 + detail[1]
     share = ((np.arange(count) + 0.5) / count)[:, None]
     t = 1.0 - np.linspace(1.0, 0.0, along + 1)[None, :] ** 1.3
-    openness = rng.uniform(0.75, 1.15)
-    body = 0.03 + 0.66 * share**0.85 * openness
-    curl = (0.04 + 0.42 * share**1.5 * openness) * np.clip(t - 0.55, 0, None) ** 1.4 / 0.33
-    radius = body * (0.45 + 0.55 * np.sin(np.pi / 2 * np.clip(t * 1.5, 0, 1))) + curl
-    top = (0.92 - 0.5 * share) * rng.uniform(0.93, 1.07, (count, 1))
-    height = (
-        top * np.sin(np.pi / 2 * t ** (0.9 + 0 * share))
-        - 0.75 * share**2 * np.clip(t - 0.7, 0, None)
-        - 0.25 * share
+    petals = _rose_petals(rng, share, t, across)
+    middle = (t[:, 1:] + t[:, :-1])[..., None] / 2
+    place = np.broadcast_to(0.55 * share[..., None] + 0.45 * middle, (count, along, across))
+    glow = np.interp(middle, [0.0, 0.45, 0.8, 1.0], [0.3, 0.62, 0.98, 1.1])
+    glow = (
+        glow
+        * np.interp(share, [0, 0.3, 1], [0.72, 0.88, 1.0])[..., None]
+        * rng.uniform(0.94, 1.06, (count, 1, 1))
     )
-    half = (1.5 - 0.68 * share) * (0.7 + 0.3 * np.sin(np.pi * t)) * np.sqrt(1.0 - 0.93 * t**7)
-    angles = np.arange(count) * GOLDEN_ANGLE + rng.uniform(-0.15, 0.15, count)
-    petals = cup_petals(angles, radius, height - 0.35, half, across=across, spiral=0.1)
-    s = np.linspace(-1, 1, across + 1)
-    petals[..., 2] -= (0.1 + 0.1 * share[..., None]) * s**2 * t[..., None] ** 2
-    center_t = (t[:, 1:] + t[:, :-1])[..., None] / 2
-    glow = np.interp(center_t, [0.0, 0.45, 0.8, 1.0], [0.3, 0.62, 0.98, 1.1])
-    depth = np.interp(share, [0, 0.3, 1], [0.72, 0.88, 1.0])[..., None]
-    tone = gradient(
-        np.broadcast_to(0.55 * share[..., None] + 0.45 * center_t, (count, along, across)), palette.petals
-    )
-    tone = tone * (glow * depth * rng.uniform(0.94, 1.06, (count, 1, 1)))[..., None]
+    # Light that went from petal to petal took on their color: the depths are more saturated, not greyer.
+    tone = gradient(place, palette.petals) * glow[..., None] ** np.array([0.75, 1.0, 1.3])
+    under = gradient(place, palette.petals) * np.interp(middle, [0, 0.5], [0.7, 0.92])[..., None]
     sepals = ray_petals(
         _angles(rng, 5, 0.1),
-        length=0.75,
+        length=0.7,
         width=0.12,
         outline=POINTED,
         detail=(4, 2),
         start=0.1,
-        height=-0.42,
-        pitch=(0.5, -0.5),
+        height=-0.55,
+        pitch=(0.3, -0.7),
     )
     green = gradient(np.full((4, 2), 0.4), GREEN)
-    blossom = surface(petals, tone, tone * 0.9 + 6, rigid=0.15)
-    return Bloom(joined([blossom, surface(sepals, green, green, lift=-0.5), _calyx(0.2, 0.2, detail, top=-0.5)]))
+    dark = tuple((place, (0.3 * r, 0.3 * g, 0.3 * b)) for place, (r, g, b) in palette.petals)
+    core = dome(0.3, 0.25, dark, rings=2, sides=10, lift=-0.6)
+    green_parts = [surface(sepals, green, green, lift=-1.5), _calyx(0.2, 0.2, detail, top=-0.5)]
+    return Bloom(joined([surface(petals, tone, under, rigid=0.15), core, *green_parts]))
+
+
+def _rose_petals(rng: np.random.Generator, share: Floats, t: Floats, across: int) -> Floats:
+    """Return a rose's petals [P,U,V,3]; share [P,1] runs from inmost to outmost, t [1,U] up a petal."""
+    openness = rng.uniform(0.8, 1.15)
+    body = 0.03 + 0.62 * share**0.85 * openness
+    curl = (0.04 + 0.42 * share**1.5 * openness) * np.clip(t - 0.55, 0, None) ** 1.4 / 0.33
+    radius = body * (0.12 + 0.88 * np.sin(np.pi / 2 * np.clip(t * 1.5, 0, 1))) + curl
+    top = (0.98 - 0.28 * share) * rng.uniform(0.94, 1.06, share.shape)
+    height = top * t - (0.7 * share**2) * np.clip(t - 0.75, 0, None) - 0.12 * share - 0.4
+    half = (1.5 - 0.66 * share) * (0.72 + 0.28 * np.sin(np.pi * t)) * np.sqrt(1.0 - 0.92 * t**6)
+    angles = np.arange(len(share)) * GOLDEN_ANGLE + rng.uniform(-0.15, 0.15, len(share))
+    petals = cup_petals(angles, radius, height, half, across=across, spiral=0.1)
+    edge = np.linspace(-1, 1, across + 1) ** 2
+    petals[..., 2] -= (0.1 + 0.1 * share[..., None]) * edge * t[..., None] ** 2
+    return petals
 
 
 def tulip(rng: np.random.Generator, palette: Palette, detail: tuple[int, int]) -> Bloom:
     """Return a tulip: three inner and three outer petals that close to a cup or open to a bowl."""
-    along, across = 6 + int(1.3 * detail[0]), 2 * detail[1]
-    t = np.linspace(0.0, 1.0, along + 1)[None, :]
+    along, across = 5 + int(1.8 * detail[0]), 2 + 2 * detail[1]
+    x = np.linspace(0.0, 1.0, along + 1)[None, :]
+    t = x - 0.09 * np.sin(2 * np.pi * x)  # denser at both ends, where the outline is round
     outer = (np.arange(6) % 2)[:, None]
     opening = rng.uniform(-0.3, 0.16) + 0.06 * outer + rng.uniform(-0.05, 0.05, (6, 1))
     belly = rng.uniform(0.5, 0.62)
-    radius = belly * np.sin(np.pi * (0.06 + 0.6 * t)) ** 0.7 * (0.93 + 0.09 * outer) + opening * t**2.2
+    radius = belly * np.sin(np.pi * (0.008 + 0.65 * t)) ** 0.6 * (0.93 + 0.09 * outer) + opening * t**2.2
     height = (1.62 + rng.uniform(-0.08, 0.08, (6, 1))) * t ** (1.0 + 0 * outer) - 0.85
     point = rng.uniform(2.6, 5.0)
     half = 0.72 * (0.75 + 0.25 * np.sin(np.pi * t)) * np.clip(1.0 - t**point, 0, 1) ** 0.6 + 0.015
@@ -312,102 +287,8 @@ def tulip(rng: np.random.Generator, palette: Palette, detail: tuple[int, int]) -
     s_mid = (s[1:] + s[:-1]) / 2
     t_mid = ((t[:, 1:] + t[:, :-1]) / 2)[..., None]
     color = gradient(np.broadcast_to(t_mid, (6, along, across)) * (1 - 0.25 * s_mid**2), palette.petals)
-    color = color * ((1 - 0.22 * np.abs(s_mid) ** 3) * (1 + 0.04 * np.cos(14 * s_mid)))[None, None, :, None]
-    color = color * rng.uniform(0.93, 1.05, (6, 1, 1, 1)) * (0.9 + 0.1 * outer[..., None, None])
+    streaks = rng.uniform(0.95, 1.04, (6, 1, 64, 1))[:, :, :across]
+    color = color * (1 - 0.22 * np.abs(s_mid) ** 3)[None, None, :, None]
+    color = color * streaks * rng.uniform(0.93, 1.05, (6, 1, 1, 1)) * (0.9 + 0.1 * outer[..., None, None])
     inside = gradient(np.broadcast_to(t_mid, (6, along, across)), palette.heart)
     return Bloom(surface(petals, inside, color, rigid=0.35))
-
-
-def _hues(*stops: tuple[int, int, int]) -> Stops:
-    """Return evenly spaced color stops."""
-    return tuple((k / (len(stops) - 1), color) for k, color in enumerate(stops))
-
-
-YOLK = _hues((198, 150, 24), (246, 190, 40), (226, 150, 22))
-DARK_DISC = _hues((92, 84, 38), (50, 30, 18), (66, 36, 18), (120, 72, 24))
-SEEDS = Palette(_hues((250, 250, 250), (240, 240, 240)), share=1.0)
-
-
-def _tulip_palette(
-    base: tuple[int, int, int], mid: tuple[int, int, int], tip: tuple[int, int, int]
-) -> Palette:
-    """Return tulip colors outside and, darker and with a spot at the base, inside."""
-    inner = tuple(int(0.62 * value) for value in mid)
-    return Palette(_hues(base, mid, mid, tip), _hues((48, 40, 44), (inner[0], inner[1], inner[2]), mid, tip))
-
-
-SPECIES: dict[str, Species] = {
-    "daisy": Species(
-        daisy,
-        (
-            Palette(_hues((232, 236, 222), (250, 250, 250), (252, 252, 252)), YOLK, 2.0),
-            Palette(_hues((250, 226, 234), (240, 160, 196), (228, 112, 166)), YOLK, 1.2),
-            Palette(_hues((250, 214, 90), (252, 228, 120), (252, 240, 170)), YOLK, 1.2),
-            Palette(_hues((226, 214, 246), (186, 160, 226), (162, 128, 212)), YOLK, 0.8),
-        ),
-        LeafShape(0.15, (0.55, 0.8), (0.5, 0.8), ROUND_TIP),
-        stem=0.045,
-    ),
-    "dandelion": Species(
-        dandelion,
-        (
-            Palette(_hues((222, 150, 8), (250, 200, 20), (255, 226, 60)), share=1.3),
-            Palette(_hues((226, 132, 6), (246, 176, 16), (252, 204, 44)), share=0.7),
-            SEEDS,
-        ),
-        LeafShape(0.14, (0.95, 0.95, 0.95), (0.9, 1.5), _toothed, teeth=6, upright=True),
-        front_tilt=(5.0, 60.0),
-        side_share=0.4,
-        scale=0.92,
-        stem=0.06,
-    ),
-    "roses": Species(
-        rose,
-        (
-            Palette(_hues((150, 8, 24), (204, 20, 38), (226, 52, 62)), share=1.4),
-            Palette(_hues((216, 88, 128), (244, 150, 176), (252, 204, 212))),
-            Palette(_hues((244, 226, 196), (250, 242, 226), (252, 250, 244))),
-            Palette(_hues((240, 178, 50), (250, 214, 96), (254, 236, 160))),
-            Palette(_hues((226, 84, 40), (246, 134, 70), (252, 184, 120))),
-        ),
-        LeafShape(0.3, (0.3, 0.55, 0.8), (0.6, 0.95), _serrated, teeth=9),
-        front_tilt=(12.0, 58.0),
-        side_tilt=(65.0, 84.0),
-        side_share=0.28,
-        stem=0.07,
-        depth=0.4,
-    ),
-    "sunflowers": Species(
-        sunflower,
-        (
-            Palette(_hues((236, 140, 10), (252, 190, 16), (254, 214, 50)), DARK_DISC, 1.7),
-            Palette(_hues((214, 90, 8), (244, 140, 14), (252, 176, 40)), DARK_DISC),
-            Palette(_hues((96, 18, 10), (164, 46, 14), (224, 120, 30)), DARK_DISC, 0.9),
-            Palette(_hues((246, 206, 90), (252, 232, 140), (254, 244, 186)), DARK_DISC, 0.6),
-        ),
-        LeafShape(0.36, (0.45, 0.75), (0.8, 1.15), HEART),
-        front_tilt=(0.0, 52.0),
-        side_tilt=(62.0, 80.0),
-        side_share=0.15,
-        scale=1.12,
-        stem=0.08,
-    ),
-    "tulips": Species(
-        tulip,
-        (
-            _tulip_palette((236, 190, 80), (214, 26, 34), (232, 62, 50)),
-            _tulip_palette((236, 214, 80), (250, 206, 30), (252, 224, 90)),
-            _tulip_palette((216, 200, 220), (122, 42, 132), (160, 84, 170)),
-            _tulip_palette((214, 226, 170), (246, 244, 232), (250, 248, 240)),
-            _tulip_palette((244, 228, 214), (238, 110, 152), (248, 176, 198)),
-            _tulip_palette((250, 206, 60), (240, 116, 30), (250, 190, 60)),
-        ),
-        LeafShape(0.12, (0.97, 0.99, 0.9), (1.7, 2.6), LANCE, upright=True),
-        front_tilt=(22.0, 50.0),
-        side_tilt=(62.0, 97.0),
-        side_share=0.82,
-        scale=0.98,
-        stem=0.075,
-        depth=0.8,
-    ),
-}

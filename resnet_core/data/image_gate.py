@@ -7,7 +7,6 @@ import math
 import os
 import re
 import stat
-import struct
 import unicodedata
 import zlib
 
@@ -19,6 +18,8 @@ MAX_PIXELS = 50_000_000  # 150 MB as RGB; the largest phone photos have about 50
 MAX_ASPECT = 20  # `Resize(256)` of a 312-byte 1×60000 PNG asks for 15 GB
 MAX_FILE_BYTES = 100_000_000
 MAX_JPEG_SCANS = 100  # ordinary progressive JPEGs have about 10; each scan costs a pass over all pixels
+MAX_JPEG_FILL = 4096  # bytes between two parts of a header
+MAX_PARTS = 50_000  # PNG chunks or JPEG markers; a 100 MB PNG of ordinary chunks has 12,000
 MAX_NAME_LENGTH = 80
 
 SUPPORTED = "use JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or PPM"
@@ -39,7 +40,7 @@ _UNREADABLE = (
     (rb"icns", "ICNS"),
     (rb"BLP[12]", "BLP"),
     (rb"%!PS|\xc5\xd0\xd3\xc6", "EPS"),
-    (rb"\0\0[\1\2]\0", "ICO"),
+    (rb"\0\0[\x01\x02]\0", "ICO"),
     (rb"DDS ", "DDS"),
     (rb"\0{3}\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000"),
     (rb"\xff\x0a|\0{3}\x0cJXL ", "JPEG XL"),
@@ -47,13 +48,14 @@ _UNREADABLE = (
 )
 _NOT_IMAGES = (
     (rb"%PDF", "a PDF document"),
-    (rb"PK\3\4|PK\5\6", "a zip archive"),
+    (rb"PK\x03\x04|PK\x05\x06", "a zip archive"),
     (rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!", "a compressed archive"),
     (rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI ", "a video"),
     (rb"MZ|\x7fELF|\xcf\xfa\xed\xfe", "a program"),
-    (rb"\x80[\2-\5]", "a Python pickle"),
+    (rb"\x80[\x02-\x05]", "a Python pickle"),
     (rb"\s*<\?xml", "XML"),
 )
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.S)
 _SVG = re.compile(rb"\s*(?:<\?xml|<!--|<!doctype svg|<svg).{0,2000}?<svg|\s*<svg", re.S | re.I)
 _HTML = re.compile(
     rb"\s*(?:<!--.{0,1000}?-->\s*)?<(?:!doctype html|html|head|body|script|title|div|p)\b", re.S | re.I
@@ -184,44 +186,53 @@ def _kind_of_other(head: bytes) -> str:
 def check_structure(content: bytes, format: str, shown: str) -> None:
     """Refuse what the decoder would notice too late: changed PNG bytes, countless scans, huge canvases."""
     if format == "PNG":
-        _check_png_sums(content)
-    elif format == "JPEG" and _count_scans(content) > MAX_JPEG_SCANS:
-        raise ImageError(
-            f"{shown} has more than {MAX_JPEG_SCANS} scans, a sign of a hostile file; save it anew."
-        )
+        _check_png_chunks(content)
+    elif format == "JPEG":
+        _check_jpeg_markers(content, shown)
     elif (
         format == "WEBP" and content[12:16] == b"VP8X"
-    ):  # the decoder reserves the canvas before Pillow tells its size
+    ):  # the decoder reserves the canvas before Pillow looks
         width, height = (1 + int.from_bytes(content[at : at + 3], "little") for at in (24, 27))
         check_size(width, height, shown)
 
 
-def _check_png_sums(content: bytes) -> None:
+def _check_png_chunks(content: bytes) -> None:
     """Compare every chunk's CRC; Pillow skips those of the pixels, so a flipped byte could pass unseen."""
     at = 8
     view = memoryview(content)
-    while at + 12 <= len(content):
-        (length,) = struct.unpack_from(">I", content, at)
-        end = at + 8 + length
+    for _ in range(MAX_PARTS):
+        if at + 12 > len(content):
+            raise EOFError("truncated before IEND")
+        end = at + 8 + int.from_bytes(content[at : at + 4], "big")
         if end + 4 > len(content):
             raise EOFError("truncated chunk")
-        if zlib.crc32(view[at + 4 : end]) != struct.unpack_from(">I", content, end)[0]:
+        if zlib.crc32(view[at + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
             raise SyntaxError("wrong checksum")
         if content[at + 4 : at + 8] == b"IEND":
             return
         at = end + 4
-    raise EOFError("truncated before IEND")
+    raise SyntaxError("too many chunks")
 
 
-def _count_scans(content: bytes) -> int:
-    """Count the scans of the first JPEG in the bytes; cameras append previews and videos to it."""
-    marker = re.compile(rb"\xff([^\x00\xff\xd0-\xd7\x01])", re.S)
+def _check_jpeg_markers(content: bytes, shown: str) -> None:
+    """Walk the first JPEG in the bytes (cameras append previews and videos) and count its scans.
+
+    Without this, 100 MB of fill bytes keep Pillow's header loop busy for most of a minute.
+    """
     scans, at = 0, 2
-    while (found := marker.search(content, at)) and found[1] != b"\xd9" and scans <= MAX_JPEG_SCANS:
-        at = found.end()
+    for _ in range(MAX_PARTS):
+        found = _JPEG_MARKER.search(content, at, len(content) if scans else at + MAX_JPEG_FILL)
+        if scans == 0 and (found is None or found[1] == b"\xd9"):
+            raise EOFError("truncated before the first scan")
+        if found is None or found[1] == b"\xd9":
+            return
         scans += found[1] == b"\xda"
-        at += int.from_bytes(content[at : at + 2], "big")
-    return scans
+        if scans > MAX_JPEG_SCANS:
+            raise ImageError(
+                f"{shown} has more than {MAX_JPEG_SCANS} scans, as hostile files do; save it anew."
+            )
+        at = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
+    raise SyntaxError("too many markers")
 
 
 def check_size(width: int, height: int, shown: str) -> None:

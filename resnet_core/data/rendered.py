@@ -1,54 +1,39 @@
-"""Pictures of flowers that this project draws itself: any number, any size, the same everywhere for the same seed.
+"""Pictures of flowers that this project draws itself: any number, any size, the same for the same seed.
 
-`render_flower` composes one picture: a backdrop out of focus, one to five flowers of a kind on their stems, one light
-for all, and what a camera adds. The kinds are told apart by shape: colors, light and backdrops are shared among them.
+`render_flower` composes one picture: a backdrop out of focus, one to five flowers of a kind on their stems,
+one light for all, and what a camera adds. The kinds are told apart by shape: they share light, backdrops and
+most colors.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from resnet_core.data.flower_backdrops import paint_backdrop
+from resnet_core.data.flower_greenery import Plant, stems_and_leaves
 from resnet_core.data.flower_mesh import (
     Floats,
     Light,
-    Mesh,
     Pose,
     draw_mesh,
-    gradient,
-    joined,
-    placed,
-    ray_petals,
-    ribbon,
-    surface,
     turned_by,
 )
-from resnet_core.data.flower_shapes import SPECIES, Bloom, LeafShape, Palette, Species
+from resnet_core.data.flower_species import SPECIES, Species
 from resnet_core.errors import ConfigError, DatasetError
 
 CLASS_NAMES = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 RENDERED_VERSION = 1  # part of every cache key: raise it when a change alters the pictures
 SIZES = (16, 1024)
 OVERSAMPLING = 4
+SHOULDER = 0.72  # brightness above which highlights are compressed rather than clipped
+HEADROOM = 0.75  # colors are painted darker by this factor, so that white petals keep their shades
 FLAT = Pose(0.0, 0.0, 1.0, np.eye(3))  # for meshes that are in pixels already
-
-
-@dataclass(frozen=True, slots=True)
-class Plant:
-    """One flower of a picture: its kind and variety, its pose in pixels of the canvas, its own seed."""
-
-    palette: Palette
-    pose: Pose
-    foot: tuple[float, float]
-    seed: int
 
 
 def render_flower(class_name: str, index: int, *, seed: int = 0, size: int = 96) -> Image.Image:
     """Return picture number index of a class: RGB, size x size pixels.
 
-    The same class, index and seed give the same scene on every machine and at every size. Raises DatasetError for a
-    class this set does not have, ConfigError for an index, seed or size out of range.
+    The same class, index and seed give the same scene on every machine and at every size. Raises DatasetError
+    for a class this set does not have, ConfigError for an index, seed or size out of range.
     """
     _check(class_name, index, seed, size)
     rng = np.random.default_rng([seed, CLASS_NAMES.index(class_name), index])
@@ -59,8 +44,7 @@ def render_flower(class_name: str, index: int, *, seed: int = 0, size: int = 96)
     backdrop = paint_backdrop(rng, light, shadow).resize((size, size), Image.Resampling.BICUBIC)
     canvas = backdrop.resize((canvas_size, canvas_size), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(canvas)
-    greenery = joined([part for plant in plants for part in _greenery(plant, SPECIES[class_name])])
-    draw_mesh(draw, greenery, FLAT, light)
+    draw_mesh(draw, stems_and_leaves(plants, SPECIES[class_name]), FLAT, light)
     for plant in plants:
         _draw_head(canvas, draw, plant, SPECIES[class_name], light)
     return _photographed(rng, canvas.reduce(OVERSAMPLING))
@@ -83,8 +67,8 @@ def _light(rng: np.random.Generator) -> Light:
     direction = np.array([side, up, rng.uniform(0.5, 1.1)])
     warmth, strength = rng.uniform(-0.06, 0.16), rng.uniform(0.5, 0.85)
     sun = strength * np.array([1 + warmth, 1.0, 1 - 1.2 * warmth])
-    sky = (1.02 - 0.7 * strength) * np.array([0.96, 1.0, 1.08])
-    return Light(direction / np.linalg.norm(direction), sun, sky)
+    sky = (1.02 - 0.7 * strength) * np.array([0.98, 1.0, 1.04])
+    return Light(direction / np.linalg.norm(direction), HEADROOM * sun, HEADROOM * sky)
 
 
 def _arrange(rng: np.random.Generator, species: Species, size: int) -> list[Plant]:
@@ -115,7 +99,7 @@ def _spots(rng: np.random.Generator, count: int, radius: float) -> Floats:
     """Return head positions [count,2] in shares of the picture, each the loneliest of 14 tries."""
     margin = min(0.4, radius * 0.9)
     low, high = np.array([margin, margin]), np.array([1 - margin, max(0.58, 0.8 - margin)])
-    spots = rng.uniform(low, high, (1, 2)) * 0.5 + np.array([[0.25, 0.24]])
+    spots: Floats = rng.uniform(low, high, (1, 2)) * 0.5 + np.array([[0.25, 0.24]])
     if count > 1:
         spots = rng.uniform(low, high, (1, 2))
     for _ in range(count - 1):
@@ -125,60 +109,20 @@ def _spots(rng: np.random.Generator, count: int, radius: float) -> Floats:
     return spots
 
 
-def _greenery(plant: Plant, species: Species) -> list[Mesh]:
-    """Return the stem from the foot to the back of the head, and its leaves, in pixels."""
-    rng = np.random.default_rng([plant.seed, 1])
-    radius, pose = plant.pose.radius, plant.pose
-    neck = pose.project(np.array([0.0, 0.0, -species.depth]))[:2]
-    below = pose.project(np.array([0.0, 0.0, -species.depth - 0.9]))[:2]
-    foot = np.array(plant.foot)
-    bend = np.array([0.6 * below[0] + 0.4 * neck[0], max(below[1], 0.5 * (neck[1] + foot[1]))])
-    t = np.linspace(0.0, 1.0, 11)[:, None]
-    path = (1 - t) ** 2 * neck + 2 * t * (1 - t) * bend + t**2 * foot
-    green = np.array([104.0, 142.0, 66.0]) * rng.uniform(0.8, 1.15) + rng.uniform(-10, 10, 3)
-    half = radius * species.stem * (0.8 + 0.3 * t[:, 0])
-    parts = [placed(ribbon(path * (1, -1), half, np.broadcast_to(green, (10, 3))), FLAT, 0)]
-    side = 1 if rng.random() < 0.5 else -1
-    for place in species.leaf.places:
-        if rng.random() < 0.85:
-            at = path[min(10, int(place * 10))]
-            parts.append(_leaf(rng, species.leaf, (at[0], at[1]), radius, side, green))
-        side = -side
-    return parts
-
-
-def _leaf(
-    rng: np.random.Generator, leaf: LeafShape, at: tuple[float, float], radius: float, side: int, green: Floats
-) -> Mesh:
-    """Return one leaf, in pixels, that leaves the stem at a pixel position to the left (-1) or right (1)."""
-    away = rng.uniform(0.12, 0.55) if leaf.upright else rng.uniform(0.7, 1.5)
-    length = radius * rng.uniform(*leaf.length)
-    along = 3 * leaf.teeth if leaf.teeth else int(np.clip(length / 20, 6, 24))
-    across = int(np.clip(length / 90, 1, 5)) * 2
-    rise = rng.uniform(-0.3, 0.7)
-    blade = ray_petals(
-        np.array([np.pi / 2 - side * away]), length=1.0, width=leaf.width * rng.uniform(0.85, 1.15), outline=leaf.outline,
-        detail=(along, across), pitch=(rise, rise - rng.uniform(0.3, 1.2)), cup=0.35, twist=rng.uniform(-0.5, 0.5),
-    )  # fmt: skip
-    tone = gradient(np.linspace(0, 1, along)[:, None] * np.ones(across), ((0, (0.75,) * 3), (1, (1.08,) * 3)))
-    tone = tone * green * (1.0 + 0.12 * np.abs(np.linspace(-1, 1, across)))[:, None]
-    return placed(surface(blade, tone, tone * 0.92 + 8), Pose(*at, length, np.eye(3)), 1)
-
-
 def _draw_head(
     canvas: Image.Image, draw: ImageDraw.ImageDraw, plant: Plant, species: Species, light: Light
 ) -> None:
     """Paint the flower itself; a seed clock's hairs go behind and in front of its core."""
     pose = plant.pose
-    detail = int(np.clip(pose.radius / 30, 3, 12)), 2 * int(np.clip(pose.radius / 80, 1, 4))
-    bloom: Bloom = species.build(np.random.default_rng([plant.seed, 2]), plant.palette, detail)
+    detail = int(np.clip(pose.radius / 28 - 0.6, 2, 16)), 2 * int(np.clip(pose.radius / 72, 1, 5))
+    bloom = species.build(np.random.default_rng([plant.seed, 2]), plant.palette, detail)
     if bloom.hairs is None:
         draw_mesh(draw, bloom.mesh, pose, light)
         return
     points = pose.project(bloom.hairs)
     depth = points[..., 2].mean(axis=1)
     glass = ImageDraw.Draw(canvas, "RGBA")
-    white = np.clip(255 * (light.sun + light.sky), 0, 255).astype(int)
+    white = np.clip(245 * (light.sun + light.sky), 0, 255).astype(int)
     color = int(white[0]), int(white[1]), int(white[2])
     _draw_hairs(glass, points[depth < 0], color, pose.radius, 70)
     draw_mesh(draw, bloom.mesh, pose, light)
@@ -198,10 +142,12 @@ def _photographed(rng: np.random.Generator, image: Image.Image) -> Image.Image:
     """Return the picture as a camera gives it: exposure, white balance, contrast, vignette and noise."""
     pixels = np.asarray(image, dtype=np.float32) / 255
     size = image.width
-    gain = rng.uniform(0.88, 1.25) * rng.uniform(0.93, 1.07, 3)
+    gain = rng.uniform(0.86, 1.16) / HEADROOM * rng.uniform(0.93, 1.07, 3)
     contrast, vignette, noise = rng.uniform(0.9, 1.12), rng.uniform(0.0, 0.4), rng.uniform(0.004, 0.018)
     across = np.linspace(-1, 1, size, dtype=np.float32) ** 2
     fall = 1 - vignette * (across[:, None] + across) / 2
     pixels = 0.5 + contrast * (pixels * gain.astype(np.float32) * fall[..., None] - 0.5)
+    bright = np.maximum(pixels - SHOULDER, 0)
+    pixels = np.minimum(pixels, SHOULDER) + (1 - SHOULDER) * (1 - np.exp(bright / (SHOULDER - 1)))
     pixels += np.float32(noise) * rng.standard_normal(pixels.shape, dtype=np.float32)
     return Image.fromarray((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8))

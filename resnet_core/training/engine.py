@@ -29,14 +29,20 @@ class Saver(Protocol):
     def save_best(self, session: Session, validation: Validation) -> None:
         """The judged model is the best so far."""
 
+    def save_epoch(self, session: Session, validation: Validation) -> None:
+        """An epoch has ended; the session could be taken up again from here."""
+
     def save_resume(self, session: Session) -> None:
-        """The session could be taken up again from here."""
+        """The session pauses or stops in the middle of an epoch and could be taken up again from here."""
 
 
 class KeepNothing:
     """The saver of a training whose events are all that is wanted."""
 
     def save_best(self, session: Session, validation: Validation) -> None:
+        """Keeps nothing."""
+
+    def save_epoch(self, session: Session, validation: Validation) -> None:
         """Keeps nothing."""
 
     def save_resume(self, session: Session) -> None:
@@ -97,8 +103,8 @@ def _epochs(session: Session, saver: Saver, control: Control) -> Iterator[Event]
         if epoch_ended.best:
             saver.save_best(session, validation)
             yield CheckpointSaved(kind="best", epoch=epoch_ended.epoch, step=epoch_ended.step)
-        saver.save_resume(session)
-        yield CheckpointSaved(kind="resume", epoch=epoch_ended.epoch, step=epoch_ended.step)
+        saver.save_epoch(session, validation)
+        yield CheckpointSaved(kind="last", epoch=epoch_ended.epoch, step=epoch_ended.step)
         if control.ends_after_epoch:
             return
 

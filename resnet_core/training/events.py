@@ -58,7 +58,7 @@ class EpochEnded:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSaved:
-    """A file of the run was replaced as a whole; `kind` is "best" or "resume"."""
+    """A file of the run was replaced as a whole; `kind` is "best" or "last"."""
 
     kind: str
     epoch: int

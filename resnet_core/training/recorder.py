@@ -81,6 +81,12 @@ class RunRecorder:
         save_checkpoint(self.run.folder / "best.safetensors", checkpoint, session.judged_model.state_dict())
         _write_predictions(self.run.folder / "predictions.csv", validation, checkpoint.class_names)
 
+    def save_epoch(self, session: Session, validation: Validation) -> None:
+        """Writes `last.safetensors` and `resume.pt`."""
+        checkpoint = session.checkpoint(validation)
+        save_checkpoint(self.run.folder / "last.safetensors", checkpoint, session.judged_model.state_dict())
+        self.save_resume(session)
+
     def save_resume(self, session: Session) -> None:
         """Writes `resume.pt`, which loads with `weights_only=True`."""
         with replacing(self.run.folder / "resume.pt") as temporary:

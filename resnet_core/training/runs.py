@@ -4,8 +4,9 @@ browser, a run started from the command line and a post-mortem are all the same 
     config.json        the settings as asked for
     events.jsonl       one JSON object a line, append only; an incomplete last line is ignored
     heartbeat.json     who trains it (pid, host) and when that was last seen
-    best.safetensors   the best epoch's checkpoint        resume.pt         to go on from
-    predictions.csv    one row a validation picture       probes/           kept for later lessons
+    best.safetensors   the best epoch's checkpoint        last.safetensors   the newest epoch's
+    predictions.csv    one row a validation picture       resume.pt          to go on from
+    probes/            kept for later lessons
 """
 
 import json
@@ -154,9 +155,9 @@ class Run:
             size_bytes=sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file()),
         )
 
-    def best_checkpoint(self) -> Path:
-        """The best epoch's checkpoint. Raises RunError while there is none."""
-        path = self.folder / "best.safetensors"
+    def checkpoint_path(self, which: str = "best") -> Path:
+        """The "best" or the "last" epoch's checkpoint. Raises RunError while there is none."""
+        path = self.folder / f"{which}.safetensors"
         if not path.is_file():
             raise RunError(f"Run {self.run_id} has no checkpoint yet; it is written after the first epoch.")
         return path

@@ -184,7 +184,7 @@ class Session:
         return min(final, first + int(share * (final - first) / 16 + 0.5) * 16)
 
     def checkpoint(self, validation: Validation) -> Checkpoint:
-        """The description of the judged model as it is now."""
+        """The description of the judged model, right after its epoch has ended."""
         assert self.config.model is not None
         return Checkpoint(
             architecture=str(self.model.architecture),
@@ -193,7 +193,7 @@ class Session:
             preprocessing=self.preprocessing,
             flip_average=bool(self.config.flip_average),
             metrics={"val_top1": validation.top1, "val_loss": validation.loss, "n_val": len(validation.targets)},
-            training={"config": self.config.to_json(), "epoch": self.position.epoch, "step": self.position.step},
+            training={"config": self.config.to_json(), "epoch": self.position.epoch - 1, "step": self.position.step},
             data_fingerprint=self.dataset.fingerprint,
         )
 

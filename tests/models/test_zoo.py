@@ -51,6 +51,7 @@ def test_a_model_can_be_built_again_from_what_a_checkpoint_stores(name: str) -> 
         assert again.architecture_arguments == first.architecture_arguments
         assert stored[key] == changed
         assert stored["num_classes"] == 7
+        assert hasattr(again, "fc") == stored["include_top"] == (key != "residual")
 
 
 def test_one_model_s_arguments_do_not_leak_into_the_next() -> None:

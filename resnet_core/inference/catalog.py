@@ -1,0 +1,85 @@
+"""Every model one can ask: the shipped one, those of runs, torchvision's. One short name each, used by the command line,
+the pages and the API alike.
+
+    flowers                      the checkpoint shipped in assets/
+    <run id>, <run id>/last      a run's best, or newest, epoch
+    imagenet/resnet18 …          torchvision's weights of 1000 classes
+    a path                       any checkpoint file of ours (command line only)
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from resnet_core.data.images import display_name
+from resnet_core.errors import CheckpointError, RunError
+from resnet_core.inference.classifier import Classifier
+from resnet_core.models.pretrained import PRETRAINED_MODELS, is_pretrained_cached
+from resnet_core.training.checkpoint import read_checkpoint
+from resnet_core.training.runs import RunStore
+
+SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "flowers.safetensors"
+IMAGENET = "imagenet/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelEntry:
+    """A model that can be loaded by `name`."""
+
+    name: str
+    title: str
+    detail: str
+
+
+def list_checkpoints(store: RunStore) -> tuple[ModelEntry, ...]:
+    """The models at hand: shipped, of runs (newest first), and ImageNet's where their weights are on this machine."""
+    shipped = [ModelEntry(name="flowers", title="Flowers (shipped)", detail=_shipped_detail())] if SHIPPED.is_file() else []
+    runs = []
+    for run in store.list():
+        summary = run.summary()
+        for which in ("best", "last"):
+            if (run.folder / f"{which}.safetensors").is_file():
+                name = run.run_id if which == "best" else f"{run.run_id}/last"
+                title = f"{summary.name or run.run_id} · {which} epoch"
+                runs.append(ModelEntry(name=name, title=title, detail=f"{summary.model} on {summary.dataset}"))
+    imagenet = [
+        ModelEntry(name=IMAGENET + name, title=f"ImageNet {name}", detail="1000 classes, torchvision's weights")
+        for name in PRETRAINED_MODELS
+        if is_pretrained_cached(name)
+    ]
+    return (*shipped, *runs, *imagenet)
+
+
+def load_classifier(
+    name: str, store: RunStore, *, allow_paths: bool = False, device: torch.device | None = None
+) -> Classifier:
+    """The classifier of that name. Raises CheckpointError, ModelError or RunError with a sentence.
+
+    Paths are for the command line; a page must not be able to name files of the server.
+    """
+    if name.startswith(IMAGENET):
+        return Classifier.pretrained(name.removeprefix(IMAGENET), device=device)
+    return Classifier.load(checkpoint_path(name, store, allow_paths=allow_paths), device=device)
+
+
+def checkpoint_path(name: str, store: RunStore, *, allow_paths: bool = False) -> Path:
+    """The file behind a name of `list_checkpoints`. Raises CheckpointError or RunError."""
+    if name == "flowers":
+        return SHIPPED
+    if allow_paths and Path(name).is_file():
+        return Path(name)
+    run_id, _, which = name.partition("/")
+    try:
+        return store.get(run_id).checkpoint_path(which if which == "last" else "best")
+    except RunError as error:
+        if "no checkpoint yet" in str(error):
+            raise
+        kinds = "flowers, a run's id" + (", imagenet/NAME or a checkpoint file" if allow_paths else " or imagenet/NAME")
+        raise CheckpointError(f"There is no model “{display_name(name)}”; use {kinds}.") from error
+
+
+def _shipped_detail() -> str:
+    metrics = read_checkpoint(SHIPPED).metrics
+    top1 = metrics.get("val_top1")
+    return f"5 kinds of flowers, {top1:.1%} right on photos it has not seen" if top1 else "5 kinds of flowers"

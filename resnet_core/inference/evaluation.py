@@ -1,0 +1,125 @@
+"""How good a classifier is on a labelled split: accuracy, loss, calibration, confusion, per class."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import nll_loss
+
+from resnet_core.data.cache import Progress, load_pixels
+from resnet_core.data.datasets import DatasetSpec
+from resnet_core.data.loaders import ValLoader
+from resnet_core.errors import DatasetError
+from resnet_core.inference.classifier import Classifier
+from resnet_core.training.metrics import top_k
+
+ECE_BINS = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScore:
+    """One class: how many pictures it has, how many of them were found, how many of its answers were right."""
+
+    label: str
+    n: int
+    recall: float
+    precision: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Scores in [0, 1]; `confusion[i][j]` counts pictures of class i answered as class j; ece after Guo et al. 2017, §2."""
+
+    n: int
+    top1: float
+    top5: float
+    loss: float
+    ece: float
+    class_names: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    per_class: tuple[ClassScore, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict, per_class by label."""
+        per_class = {s.label: {"n": s.n, "recall": s.recall, "precision": s.precision} for s in self.per_class}
+        return {
+            "n": self.n,
+            "top1": self.top1,
+            "top5": self.top5,
+            "loss": self.loss,
+            "ece": self.ece,
+            "class_names": list(self.class_names),
+            "confusion": [list(row) for row in self.confusion],
+            "per_class": per_class,
+            "skipped": [{"image": path, "error": reason} for path, reason in self.skipped],
+        }
+
+
+def evaluate(
+    classifier: Classifier,
+    dataset: DatasetSpec,
+    *,
+    split: str = "val",
+    batch_size: int = 64,
+    progress: Progress | None = None,
+    cache_root: Path | None = None,
+) -> Evaluation:
+    """Scores the classifier on a split. Raises DatasetError when the data set has other classes than the model."""
+    if dataset.class_names != classifier.class_names:
+        raise DatasetError(
+            f"The model knows {_some(classifier.class_names)}, the data set has {_some(dataset.class_names)}; "
+            "they cannot be compared."
+        )
+    preprocessing = classifier.checkpoint.preprocessing
+    store = load_pixels(
+        dataset, split, size=preprocessing.resize, exact=True, progress=progress, root=cache_root
+    )
+    loader = ValLoader(store=store, preprocessing=preprocessing, batch_size=batch_size, device=classifier.device)
+    probabilities = torch.cat([classifier.probabilities(batch.images) for batch in loader])
+    return score(probabilities, store.targets, dataset.class_names, skipped=store.skipped)
+
+
+def score(
+    probabilities: torch.Tensor,
+    targets: torch.Tensor,
+    class_names: tuple[str, ...],
+    *,
+    skipped: tuple[tuple[str, str], ...] = (),
+) -> Evaluation:
+    """All scores of probabilities `[N, K]` against labels `[N]`."""
+    answers = probabilities.argmax(1)
+    count = len(class_names)
+    confusion = torch.bincount(targets * count + answers, minlength=count * count).view(count, count)
+    return Evaluation(
+        n=len(targets),
+        top1=float((answers == targets).double().mean()),
+        top5=top_k(probabilities, targets, 5),
+        loss=float(nll_loss(probabilities.double().clamp_min(1e-12).log(), targets)),
+        ece=expected_calibration_error(probabilities, targets),
+        class_names=class_names,
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        per_class=tuple(_class_score(confusion, index, name) for index, name in enumerate(class_names)),
+        skipped=skipped,
+    )
+
+
+def expected_calibration_error(probabilities: torch.Tensor, targets: torch.Tensor, *, bins: int = ECE_BINS) -> float:
+    """Mean gap between how sure the answers are and how often they are right, over equal-width bins of sureness."""
+    confidence, answers = probabilities.double().max(1)
+    right = (answers == targets).double()
+    index = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    gaps = torch.zeros(bins, dtype=torch.float64).index_add_(0, index, confidence - right)
+    return float(gaps.abs().sum() / len(targets))
+
+
+def _class_score(confusion: torch.Tensor, index: int, label: str) -> ClassScore:
+    hits = int(confusion[index, index])
+    n, answered = int(confusion[index].sum()), int(confusion[:, index].sum())
+    return ClassScore(label=label, n=n, recall=hits / n if n else 0.0, precision=hits / answered if answered else 0.0)
+
+
+def _some(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:5])
+    return f"{len(names)} classes ({shown}{', …' if len(names) > 5 else ''})"
