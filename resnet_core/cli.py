@@ -1,56 +1,81 @@
 """The command line: `python -m resnet_core train|predict|evaluate|describe|runs|datasets|models`.
 
-Results go to stdout (`--json`: for machines), progress and errors to stderr. Exit 0: done, 1: could not, 2: wrong usage.
-An error is one sentence, never a traceback. Nothing heavy is imported before a command needs it.
+Results go to stdout (`--json`: for machines), progress and errors to stderr. Exit 0: done, 1: could not, 2: wrong
+usage. An error is one sentence, never a traceback. Nothing heavy is imported before a command needs it.
 """
 
 import argparse
+import io
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from resnet_core.errors import ConfigError, ResNetLabError
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaints are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exits with 2."""
+        self.exit(2, f"{message[:1].upper()}{message[1:]}; «{self.prog} --help» shows what there is.\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names that are no UTF-8 stay valid JSON
     options = build_parser().parse_args(arguments)
-    logging.basicConfig(level=logging.CRITICAL if not options.verbose else logging.INFO, stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.CRITICAL + 1, stream=sys.stderr)
     try:
         from resnet_core import commands
 
-        return commands.COMMANDS[options.command](options)
-    except ConfigError as error:
-        return _complain(error, 2)
-    except ResNetLabError as error:
-        return _complain(error, 1)
-    except KeyboardInterrupt:
-        return _complain("Stopped.", 1)
+        code = commands.COMMANDS[options.command](options)
+        sys.stdout.flush()
+        return code
     except BrokenPipeError:  # `| head` closed our stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ImportError, RuntimeError) as error:
-        if "torchvision" not in str(error) and "torch" not in str(error):
-            raise
-        return _complain(f"A library does not load ({str(error).splitlines()[0][:200]}): run «pip install -r requirements.txt».", 1)
+    except KeyboardInterrupt:
+        return _complain("Stopped.", 1)
+    except Exception as error:
+        return _complain(*_explain(error))
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """The sentence for a failure and the exit code."""
+    if isinstance(error, ResNetLabError):
+        return str(error), 2 if isinstance(error, ConfigError) else 1
+    logging.getLogger(__name__).error("unforeseen", exc_info=error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"A file could not be read or written ({error.strerror}).", 1
+    if isinstance(error, ImportError) or "torchvision" in str(error):
+        return f"A library does not load ({str(error)[:200]}): run «pip install -r requirements.txt».", 1
+    return f"This broke off unexpectedly ({type(error).__name__}); --verbose before the command shows where.", 1
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(
-        prog="python -m resnet_core", description="Train, use and understand a ResNet on your own machine."
-    )
+    parser = Parser(prog="python -m resnet_core", description="Train, use and understand a ResNet on your own machine.")
     parser.add_argument("--verbose", action="store_true", help="also print the log")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = Parser(add_help=False)
     shared.add_argument("--json", action="store_true", help="print JSON for machines")
     shared.add_argument(
-        "--data-dir", type=Path, default=Path(os.environ.get("RESNET_LAB_DATA", "data")), help="where data sets lie"
+        "--data-dir",
+        type=Path,
+        default=Path(os.environ.get("RESNET_LAB_DATA", "data")),
+        help="where data sets lie",
     )
     shared.add_argument(
-        "--runs-dir", type=Path, default=Path(os.environ.get("RESNET_LAB_RUNS", "runs")), help="where runs are kept"
+        "--runs-dir",
+        type=Path,
+        default=Path(os.environ.get("RESNET_LAB_RUNS", "runs")),
+        help="where runs are kept",
     )
     _add_train(commands.add_parser("train", parents=[shared], help="train a network"))
     _add_predict(commands.add_parser("predict", parents=[shared], help="say what is on pictures"))
@@ -74,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", default=None, help="a name, a folder or a zip")
-    parser.add_argument("--preset", default="default", help="default, tutorial-flowers, tutorial-cifar10 or flowers")
+    parser.add_argument("--preset", default=None, help="default, tutorial-flowers, tutorial-cifar10 or flowers")
     parser.add_argument("--resume", metavar="RUN", default=None, help="go on with a stopped or interrupted run")
     parser.add_argument("--model", default=None)
     parser.add_argument("--stem", choices=("imagenet", "small"), default=None)
@@ -112,5 +137,5 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _complain(problem: object, code: int) -> int:
-    print(str(problem).replace("\n", " "), file=sys.stderr)
+    print(" ".join(str(problem).split()), file=sys.stderr)
     return code

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import os
 import signal
 import sys
 import threading
@@ -17,7 +18,7 @@ from resnet_core.data.download import download_dataset
 from resnet_core.data.images import display_name, read_image
 from resnet_core.device import choose_device
 from resnet_core.errors import ConfigError, ImageError, RunError
-from resnet_core.inference.catalog import list_checkpoints, load_classifier
+from resnet_core.inference.catalog import checkpoint_path, list_checkpoints, load_classifier
 from resnet_core.inference.evaluation import evaluate
 from resnet_core.models.describe import describe
 from resnet_core.models.zoo import build_model, get_architecture, list_models
@@ -25,6 +26,7 @@ from resnet_core.terminal import ProgressBar
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.control import Control
 from resnet_core.training.engine import fit
+from resnet_core.training.events import RunEnded, event_to_json
 from resnet_core.training.presets import make_config
 from resnet_core.training.recorder import RunRecorder, load_resume
 from resnet_core.training.runs import Run, RunStore
@@ -42,12 +44,10 @@ def train(options: argparse.Namespace) -> int:
     dataset = load_dataset(config.dataset, data_dir=options.data_dir, seed=config.seed)
     run = run or store.create(config)
     control, bar = Control(), ProgressBar(sys.stderr)
-    status = "failed"
+    ended = RunEnded(status="failed", reason="")
     with RunRecorder(run) as recorder, _stopping_on_signals(control):
-        if options.json:
-            print(json.dumps({"run_id": run.run_id}), flush=True)
-        else:
-            print(f"Run {run.run_id} in {options.runs_dir}", flush=True)
+        say = _stopping_when_nobody_listens(control)
+        say(json.dumps({"run_id": run.run_id}) if options.json else f"Run {run.run_id} in {options.runs_dir}")
 
         def progress(done: int, total: int) -> None:
             recorder.progress(done, total)
@@ -55,15 +55,13 @@ def train(options: argparse.Namespace) -> int:
 
         events = fit(config, dataset, saver=recorder, control=control, resume=state, progress=progress)
         for event in recorder.record(events):
-            status = getattr(event, "status", status)
-            if options.json:
-                continue
-            for line in bar.show(event):
-                print(line, flush=True)
-    if options.json:
-        for line in (run.folder / "events.jsonl").read_text(encoding="utf-8").splitlines():
-            print(line)
-    return 0 if status in ("finished", "stopped") else 1
+            ended = event if isinstance(event, RunEnded) else ended
+            lines = bar.show(event)
+            for line in [json.dumps(event_to_json(event))] if options.json else lines:
+                say(line)
+    if ended.status == "failed":
+        raise RunError(ended.reason)
+    return 0
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -89,6 +87,8 @@ def predict(options: argparse.Namespace) -> int:
 
 def evaluate_command(options: argparse.Namespace) -> int:
     """Scores a checkpoint on a split."""
+    if options.batch_size < 1:
+        raise ConfigError("--batch-size must be at least 1.")
     device = choose_device(options.device).device
     classifier = load_classifier(options.checkpoint, RunStore(options.runs_dir), allow_paths=True, device=device)
     dataset = load_dataset(options.dataset, data_dir=options.data_dir)
@@ -99,7 +99,9 @@ def evaluate_command(options: argparse.Namespace) -> int:
         return 0
     print(f"{scores.n:,} pictures: top-1 {scores.top1:.2%}, loss {scores.loss:.3f}, calibration error {scores.ece:.1%}")
     for row in scores.per_class:
-        print(f"  {display_name(row.label):<24} {row.n:>6,} pictures  found {row.recall:6.1%}  right {row.precision:6.1%}")
+        print(
+            f"  {display_name(row.label):<24} {row.n:>6,} pictures  found {row.recall:6.1%}  right {row.precision:6.1%}"
+        )
     return 0
 
 
@@ -108,7 +110,8 @@ def describe_command(options: argparse.Namespace) -> int:
     architecture = get_architecture(options.model)
     arguments = {"as_published": True} if options.as_published else {}
     model = build_model(options.model, num_classes=options.num_classes, **arguments)
-    table = describe(model, options.image_size or architecture.default_image_size)
+    size = architecture.default_image_size if options.image_size is None else options.image_size
+    table = describe(model, size)
     if options.json:
         print(json.dumps(dataclasses.asdict(table)))
         return 0
@@ -125,7 +128,9 @@ def runs(options: argparse.Namespace) -> int:
     store = RunStore(options.runs_dir)
     if options.action == "list":
         summaries = [dataclasses.asdict(run.summary()) for run in store.list()]
-        return _print_rows(summaries, ("run_id", "status", "model", "dataset", "epochs_done", "best_top1"), options.json)
+        return _print_rows(
+            summaries, ("run_id", "status", "model", "dataset", "epochs_done", "best_top1"), options.json
+        )
     if not options.run:
         raise ConfigError(f"«runs {options.action}» needs a run's id; «runs list» shows them.")
     if options.action == "rm":
@@ -153,8 +158,8 @@ def datasets(options: argparse.Namespace) -> int:
 def models(options: argparse.Namespace) -> int:
     """Lists the networks that can be built and the trained models at hand."""
     rows = [{"name": name, "kind": "network", "detail": get_architecture(name).title} for name in list_models()]
-    for entry in list_checkpoints(RunStore(options.runs_dir)):
-        rows.append({"name": entry.name, "kind": "trained", "detail": entry.detail})
+    trained = list_checkpoints(RunStore(options.runs_dir))
+    rows += [{"name": entry.name, "kind": "trained", "detail": entry.detail} for entry in trained]
     return _print_rows(rows, ("name", "kind", "detail"), options.json)
 
 
@@ -172,14 +177,18 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 def _new_or_resumed(
     options: argparse.Namespace, store: RunStore
 ) -> tuple[TrainConfig, Run | None, dict[str, Any] | None]:
+    settings = {field: getattr(options, field) for field in _TRAIN_FIELDS}
     if options.resume is None:
-        settings = {field: getattr(options, field) for field in _TRAIN_FIELDS}
         if options.plain:
             settings["residual"] = False
-        return make_config(options.preset, **settings), None, None
+        if options.init_from:
+            settings["init_from"] = str(checkpoint_path(options.init_from, store, allow_paths=True).resolve())
+        return make_config(options.preset or "default", **settings), None, None
+    if options.preset or options.plain or any(value is not None for value in settings.values()):
+        raise ConfigError("A run is taken up with the settings it has; give --resume without others.")
     run = store.get(options.resume)
     status = run.status()
-    if status == "finished" or run.owner_alive():
+    if status not in ("stopped", "failed", "interrupted"):
         raise RunError(f"Run {run.run_id} is {status}; only a stopped, failed or interrupted run can be taken up.")
     return run.config(), run, load_resume(run)
 
@@ -202,6 +211,19 @@ def _stopping_on_signals(control: Control) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _stopping_when_nobody_listens(control: Control) -> Callable[[str], None]:
+    """Prints; when the other end of the pipe is gone, asks the training to stop instead, so that it is saved."""
+
+    def say(line: str) -> None:
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            control.stop()
+
+    return say
 
 
 def _print_answer(answer: dict[str, Any], *, as_json: bool) -> None:

@@ -1,13 +1,15 @@
 """Which device, precision, memory format and threads a computation gets, and why.
 
-Every choice can be overridden; `DeviceChoice.reasons` says in sentences what was picked. bfloat16 without hardware
-support is a trap (20 times slower on AVX2), so on a CPU it needs the capability *and* a short test of its speed.
+Every choice can be overridden; `DeviceChoice.reasons` says in sentences what was picked. bfloat16 without
+hardware support is a trap (20 times slower on AVX2), so on a CPU it needs the capability *and* a short test of its
+speed.
 """
 
 import contextlib
 import functools
 import hashlib
 import os
+import re
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceChoice:
-    """Where and how to compute: `precision` is "fp32", "bf16" or "fp16" (autocast), `reasons` are sentences for people."""
+    """Where and how to compute: `precision` "fp32", "bf16" or "fp16" (autocast), `reasons` as sentences for people."""
 
     device: torch.device
     precision: str
@@ -58,8 +60,9 @@ def default_num_threads() -> int:
 
 
 def make_generator(*parts: int | str) -> torch.Generator:
-    """A CPU random generator that depends on nothing but `parts`, so that other threads cannot change a seeded run."""
-    digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()
+    """A CPU random generator that depends on `parts` alone, so that other threads cannot change a seeded run."""
+    text = "\x1f".join(str(part) for part in parts)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()  # a folder's name may be no UTF-8
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
@@ -67,7 +70,7 @@ def import_torchvision() -> ModuleType:
     """torchvision, or a DeviceError that names the cure when its build does not match torch's."""
     try:
         import torchvision
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, RuntimeError, AttributeError, OSError) as error:  # each was seen with a foreign build
         raise DeviceError(torchvision_cure(str(error))) from error
     return torchvision  # type: ignore[no-any-return]
 
@@ -80,7 +83,8 @@ def torchvision_cure(problem: str) -> str:
         if build == "cpu"
         else "pip install --force-reinstall torch torchvision"
     )
-    return f"torchvision does not fit the installed torch {torch.__version__} ({problem.splitlines()[0][:120]}): run «{where}»."
+    reason = re.sub(r"\S*[/\\](?=\S)", "", problem.strip() or "no reason given").splitlines()[0][:120]
+    return f"torchvision does not fit the installed torch {torch.__version__} ({reason}): run «{where}»."
 
 
 def _pick_device(requested: str) -> tuple[torch.device, str]:
@@ -92,11 +96,12 @@ def _pick_device(requested: str) -> tuple[torch.device, str]:
         return torch.device("cpu"), "Device: CPU, since no GPU was found."
     try:
         device = torch.device(requested)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise DeviceError(f"“{requested}” is not a device; use auto, cpu, cuda, cuda:N or mps.") from error
     if device.type not in ("cpu", "cuda", "mps"):
         raise DeviceError(f"“{requested}” is not supported; use auto, cpu, cuda, cuda:N or mps.")
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= gpus:
         raise DeviceError(f"There is no GPU “{requested}” on this machine; use --device cpu or auto.")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("There is no Apple GPU on this machine; use --device cpu or auto.")
@@ -121,7 +126,7 @@ def _pick_precision(device: torch.device, requested: str) -> tuple[str, str]:
 
 @functools.cache
 def cpu_bf16_gain() -> float:
-    """How many times faster a bf16 convolution runs here than fp32; 0 where the CPU lacks the instructions. Takes < 0.5 s."""
+    """How many times faster a bf16 convolution runs here than fp32; 0 without the instructions. Takes < 0.5 s."""
     if not _cpu_has_bf16():
         return 0.0
     return _time_convolution(torch.float32) / _time_convolution(torch.bfloat16)
@@ -129,8 +134,9 @@ def cpu_bf16_gain() -> float:
 
 def _cpu_has_bf16() -> bool:
     try:
-        flags = next(line for line in open("/proc/cpuinfo", encoding="utf-8") if line.startswith("flags"))
-    except (OSError, StopIteration):
+        with open("/proc/cpuinfo", encoding="utf-8") as opened:
+            flags = next((line for line in opened if line.startswith("flags")), "")
+    except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
 

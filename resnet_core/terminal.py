@@ -35,20 +35,24 @@ class ProgressBar:
         if isinstance(event, RunStarted):
             self._steps, self._epochs, self._first = event.steps_per_epoch, event.epochs, event.first_step
             self._began = time.monotonic()
-            head = f"{event.model} ({event.parameters:,} parameters) on {event.dataset}: {event.n_train:,} train, {event.n_val:,} val"
+            pictures = f"{event.n_train:,} train, {event.n_val:,} val"
+            head = f"{event.model} ({event.parameters:,} parameters) on {event.dataset}: {pictures}"
             return [head, *(f"  {note}" for note in event.notes)]
         if isinstance(event, EpochEnded):
             return [_epoch_line(event)]
         if isinstance(event, Warned):
             return [f"Warning: {event.message}"]
-        return [f"{event.status.capitalize()}: {event.reason}"] if isinstance(event, RunEnded) else []
+        if isinstance(event, RunEnded) and event.status != "failed":  # a failure is the caller's to tell
+            return [f"{event.status.capitalize()}: {event.reason}"]
+        return []
 
     def _step_line(self, event: StepEnded) -> str:
         done = event.step - (event.epoch - 1) * self._steps
         elapsed = time.monotonic() - self._began
         left = elapsed / max(1, event.step - self._first + 1) * (self._epochs * self._steps - event.step)
         bar = _bar(done, self._steps)
-        return f"epoch {event.epoch}/{self._epochs} {bar} step {done}/{self._steps}  loss {event.loss:.3f}  {left:,.0f} s left"
+        place = f"epoch {event.epoch}/{self._epochs} {bar} step {done}/{self._steps}"
+        return f"{place}  loss {event.loss:.3f}  {left:,.0f} s left"
 
     def _draw(self, line: str, last: bool) -> None:
         if self._stream.isatty():

@@ -5,14 +5,13 @@ or its status changes; its `gr.EventData` has `run_id` and `status` ("none" whil
 """
 
 import json
-from abc import ABCMeta
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.component_meta import ComponentMeta, updateable
 
+from demo.component import WithoutStub
 from demo.live_board.board_feed import BoardRead, BoardSource, make_poll
 from demo.live_board.board_strings import BOARD_STRINGS
 
@@ -38,15 +37,7 @@ def _read(name: str) -> str:
     return (FOLDER / name).read_text(encoding="utf-8")
 
 
-class _WithoutStub(ComponentMeta):
-    """Gradio's metaclass, except that defining the class writes no .pyi file beside the source."""
-
-    def __new__(cls, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> type:
-        attrs["__init__"] = updateable(attrs["__init__"])  # type: ignore[no-untyped-call]
-        return ABCMeta.__new__(cls, name, bases, attrs)
-
-
-class LiveBoard(gr.HTML, metaclass=_WithoutStub):
+class LiveBoard(gr.HTML, metaclass=WithoutStub):
     """Curves, progress and log of one training, redrawn in the browser from `poll`'s replies.
 
     `strings` replaces words of `BOARD_STRINGS` in the same shape; `language` is "en" or "zh", empty means the

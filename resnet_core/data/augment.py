@@ -1,5 +1,6 @@
-"""Random changes to training pictures. Geometry that needs the whole picture (where to cut) is drawn picture by picture;
-everything after runs on the whole batch, on the device that trains. All randomness comes from the generator handed in.
+"""Random changes to training pictures. Geometry that needs the whole picture (where to cut) is drawn picture by
+picture; everything after runs on the whole batch, on the device that trains. All randomness comes from the generator
+handed in.
 
     policy       cut                         flip   colour   rotate, shear   erase
     none         the fixed preprocessing
@@ -39,9 +40,7 @@ POLICIES = {
     "flip": AugmentPolicy(flip=True),
     "crop-flip": AugmentPolicy(area=(0.08, 1.0), flip=True),
     "standard": AugmentPolicy(area=(0.35, 1.0), flip=True, color=0.2, rotate=10),
-    "strong": AugmentPolicy(
-        area=(0.25, 1.0), flip=True, color=0.4, hue=0.15, rotate=20, shear=0.15, erase=0.25
-    ),
+    "strong": AugmentPolicy(area=(0.25, 1.0), flip=True, color=0.4, hue=0.15, rotate=20, shear=0.15, erase=0.25),
 }
 
 
@@ -52,17 +51,14 @@ def get_policy(name: str) -> AugmentPolicy:
     return POLICIES[name]
 
 
-def random_cut(
-    pixels: torch.Tensor, size: int, policy: AugmentPolicy, generator: torch.Generator
-) -> torch.Tensor:
+def random_cut(pixels: torch.Tensor, size: int, policy: AugmentPolicy, generator: torch.Generator) -> torch.Tensor:
     """uint8 `[3, H, W]` → a random part of it, resized to uint8 `[3, size, size]`.
 
-    Area and aspect are drawn as in Szegedy et al. 2015 (Going deeper with convolutions, §6), log-uniform in aspect.
+    Area and aspect are drawn as in Szegedy et al. 2015 (Going deeper with convolutions, §6), log-uniform in
+    aspect; where ten draws do not fit, the largest central part of an allowed aspect is taken, as torchvision does.
     """
     assert policy.area is not None
-    top, left, height, width = _cut_box(
-        pixels.shape[-2], pixels.shape[-1], policy.area, policy.ratio, generator
-    )
+    top, left, height, width = _cut_box(pixels.shape[-2], pixels.shape[-1], policy.area, policy.ratio, generator)
     part = pixels[None, :, top : top + height, left : left + width]
     return interpolate(part, size=(size, size), mode="bilinear", antialias=True, align_corners=False)[0]
 
@@ -78,12 +74,13 @@ def _cut_box(
         if 0 < cut_width <= width and 0 < cut_height <= height:
             top, left = int(top_draw * (height - cut_height + 1)), int(left_draw * (width - cut_width + 1))
             return top, left, cut_height, cut_width
-    side = min(height, width)  # a very long picture: its centre
-    return (height - side) // 2, (width - side) // 2, side, side
+    aspect = min(max(width / height, ratio[0]), ratio[1])
+    cut_height, cut_width = min(height, round(width / aspect)), min(width, round(height * aspect))
+    return (height - cut_height) // 2, (width - cut_width) // 2, cut_height, cut_width
 
 
 def augment_batch(pixels: torch.Tensor, policy: AugmentPolicy, generator: torch.Generator) -> torch.Tensor:
-    """uint8 `[N, 3, H, W]` → uint8-valued float32 of the same shape and device, each picture changed on its own."""
+    """uint8 `[N, 3, H, W]` → float32 0–255 of the same shape and device, each picture changed on its own."""
     images = pixels.to(torch.float32)
     count = len(images)
     if policy.flip or policy.rotate or policy.shear:
@@ -115,7 +112,7 @@ def _move(images: torch.Tensor, policy: AugmentPolicy, generator: torch.Generato
 
 
 def _recolor(images: torch.Tensor, policy: AugmentPolicy, generator: torch.Generator) -> torch.Tensor:
-    """Brightness, contrast, saturation and hue are all linear in the colours: one 3×3 matrix and an offset a picture."""
+    """Brightness, contrast, saturation, hue: linear in the colours, so one 3×3 matrix and an offset a picture."""
     count, device = len(images), images.device
     brightness, contrast, saturation = (1 + _spread(count, policy.color, generator) for _ in range(3))
     hue = _spread(count, policy.hue, generator)
@@ -144,7 +141,7 @@ def _hue_matrix(angle: torch.Tensor) -> torch.Tensor:
 
 
 def _erase(images: torch.Tensor, probability: float, generator: torch.Generator) -> torch.Tensor:
-    """Replaces 2–25 % of some pictures by mid-grey (Zhong et al. 2017, Random Erasing)."""
+    """Replaces a square of 2–25 % of some pictures by mid-grey (Zhong et al. 2017); it may lie across the border."""
     count, _, height, width = images.shape
     draws = torch.rand(count, 4, generator=generator)
     area = 0.02 + 0.23 * draws[:, 1]

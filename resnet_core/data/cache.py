@@ -1,15 +1,18 @@
-"""Every picture is decoded once. The pixels stay as uint8, in memory where they fit, else in a memory-mapped file.
+"""Every picture is decoded once. The pixels stay as uint8, in memory where they fit, else memory-mapped.
 
-A store is a folder `<cache>/pixels/<key>/` with `pixels.u8` (all pictures one after the other, height × width × 3) and
-`index.json`. The key holds the data set's fingerprint and the size asked for, so a changed picture makes a new store and
-an unchanged one starts without decoding.
+A store is a folder `<cache>/pixels/<key>/` with `pixels.u8` (all pictures one after the other, height × width × 3)
+and `index.json`. The key holds the data set's fingerprint and the size asked for, so a changed picture makes a new
+store and an unchanged one starts without decoding. A store is renamed into place when it is complete, and checked
+before use: a damaged one is built again.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,12 +23,13 @@ import torch
 from PIL import Image
 
 from resnet_core.data.datasets import DatasetSpec, Picture
+from resnet_core.data.images import display_name
 from resnet_core.data.preprocessing import resize_short_side
 from resnet_core.device import default_num_threads
 from resnet_core.errors import DatasetError, ResNetLabError
 from resnet_core.files import cache_dir
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 MEMORY_SHARE = 0.25  # of the free memory may be taken by one store; a larger one is memory-mapped
 
 Progress = Callable[[int, int], None]
@@ -33,7 +37,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class PixelStore:
-    """Decoded pictures of one split. `store[i]` is uint8 `[3, H, W]`; sizes may differ from picture to picture."""
+    """Decoded pictures of one split. `store[i]` is uint8 `[3, H, W]`; sizes differ from picture to picture."""
 
     pixels: np.ndarray[tuple[int], np.dtype[np.uint8]]
     offsets: np.ndarray[tuple[int], np.dtype[np.int64]]  # [N + 1]
@@ -62,13 +66,17 @@ def load_pixels(
 ) -> PixelStore:
     """The decoded pictures of a split, shorter side at most `size` px, or exactly `size` with `exact`.
 
-    The first call decodes in threads and tells `progress(done, total)`; later calls read the store. Raises DatasetError
-    if no picture of the split can be read.
+    The first call decodes in threads and tells `progress(done, total)`; later calls read the store. Raises
+    DatasetError if no picture of the split can be read, or the pixels cannot be kept.
     """
     folder = (root or cache_dir()) / "pixels" / _key(dataset, split, size, exact)
-    if not (folder / "index.json").is_file():
+    store = _open(folder)
+    if store is None:
         _build(folder, dataset, split, size=size, exact=exact, progress=progress)
-    return _open(folder, dataset.name, split)
+        store = _open(folder)
+    if store is None:
+        raise DatasetError("The decoded pictures cannot be read back; check the disk and try again.")
+    return store
 
 
 def _key(dataset: DatasetSpec, split: str, size: int, exact: bool) -> str:
@@ -79,23 +87,37 @@ def _key(dataset: DatasetSpec, split: str, size: int, exact: bool) -> str:
 def _build(
     folder: Path, dataset: DatasetSpec, split: str, *, size: int, exact: bool, progress: Progress | None
 ) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+    temporary = folder.parent / f".building-{secrets.token_hex(6)}"
     try:
+        temporary.mkdir(parents=True)
+        _sweep(folder.parent)
         _write_store(temporary, dataset, split, size=size, exact=exact, progress=progress)
-        try:
-            os.replace(temporary, folder)
-        except OSError:
-            if not (
-                folder / "index.json"
-            ).is_file():  # else another process was faster, with the same content
-                raise
+        _move(temporary, folder)
     except OSError as error:
         raise DatasetError(
-            f"The decoded pictures could not be kept ({error.strerror}); free some disk space."
+            f"The decoded pictures could not be kept ({error.strerror or error}); make room on the disk, "
+            "or let RESNET_LAB_CACHE name another folder."
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move(temporary: Path, folder: Path) -> None:
+    """Puts the finished store in its place, unless another process was faster with the same content."""
+    try:
+        os.replace(temporary, folder)
+    except OSError:
+        if _open(folder) is None:
+            shutil.rmtree(folder)
+            os.replace(temporary, folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what killed processes left more than a day ago."""
+    for left in folder.glob(".building-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > 86_400:
+                shutil.rmtree(left)
 
 
 def _write_store(
@@ -113,13 +135,20 @@ def _write_store(
                 kept.append((picture.path, picture.class_index, *outcome.shape[:2]))
             if progress:
                 progress(done, len(pictures))
+        out.flush()
+        os.fsync(out.fileno())
+    if not kept:  # raised here, so that it is tried again once the cause is mended
+        reason = skipped[0][1] if skipped else "it is empty."
+        raise DatasetError(
+            f"No picture of {split} in “{display_name(dataset.name)}” could be read; the first: {reason}"
+        )
     (folder / "index.json").write_text(json.dumps({"kept": kept, "skipped": skipped}), encoding="utf-8")
 
 
 def _decode_all(
     dataset: DatasetSpec, pictures: tuple[Picture, ...], size: int, exact: bool
 ) -> Iterator[tuple[Picture, np.ndarray[tuple[int, int, int], np.dtype[np.uint8]] | str]]:
-    """Pixels, or the reason why not, of each picture in order; a window of a few hundred is in the air at a time."""
+    """Pixels, or the reason why not, of each picture in order; a few hundred are in the air at a time."""
 
     def decode(picture: Picture) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]] | str:
         try:
@@ -135,38 +164,43 @@ def _decode_all(
 
 
 def shrink(image: Image.Image, size: int, exact: bool) -> Image.Image:
-    """Shorter side at `size` (exactly, or at most), and of very long pictures only the central 2:1."""
+    """Shorter side at `size` (exactly, or at most), and of very long pictures only the central 2:1.
+
+    Both margins are equal and even, so that the rounded centre square of the part is that of the whole.
+    """
     resized = resize_short_side(image, size, upscale=exact)
     width, height = resized.size
-    limit = 2 * min(width, height)
-    left, top = max(0, (width - limit) // 2), max(0, (height - limit) // 2)
-    return resized.crop((left, top, width - left, top + min(height, limit))) if left or top else resized
+    left, top = (max(0, side - 2 * min(resized.size)) // 4 * 2 for side in resized.size)
+    return resized.crop((left, top, width - left, height - top)) if left or top else resized
 
 
-def _open(folder: Path, name: str, split: str) -> PixelStore:
-    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    kept = index["kept"]
-    if not kept:
-        reason = index["skipped"][0][1] if index["skipped"] else "it is empty"
-        raise DatasetError(f"No picture of {split} in “{name}” could be read; the first: {reason}")
+def _open(folder: Path) -> PixelStore | None:
+    """The store in that folder; None if there is none, or only a damaged one."""
+    try:
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        store = _assemble(index["kept"], index["skipped"], folder / "pixels.u8")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return store if len(store) and len(store.pixels) == store.offsets[-1] else None
+
+
+def _assemble(kept: list[tuple[str, int, int, int]], skipped: list[tuple[str, str]], pixels: Path) -> PixelStore:
     sizes = tuple((height, width) for _, _, height, width in kept)
     lengths = np.array([height * width * 3 for height, width in sizes], dtype=np.int64)
     return PixelStore(
-        pixels=_read_pixels(folder / "pixels.u8"),
+        pixels=_read_pixels(pixels),
         offsets=np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)]),
         sizes=sizes,
         targets=torch.tensor([class_index for _, class_index, _, _ in kept], dtype=torch.int64),
         paths=tuple(path for path, _, _, _ in kept),
-        skipped=tuple((path, reason) for path, reason in index["skipped"]),
+        skipped=tuple((path, reason) for path, reason in skipped),
     )
 
 
 def _read_pixels(path: Path) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     if path.stat().st_size <= MEMORY_SHARE * _free_memory():
         return np.fromfile(path, dtype=np.uint8)
-    return np.memmap(
-        path, dtype=np.uint8, mode="c"
-    )  # copy on write: torch wants writable memory, the file stays as it is
+    return np.memmap(path, dtype=np.uint8, mode="c")  # copy on write: torch wants writable memory
 
 
 def _free_memory() -> int:

@@ -3,13 +3,14 @@
     rendered-flowers   drawn by this project, always there
     flower_photos      <data-dir>/flower_photos/{train,val}/<class>/
     cifar10            <data-dir>/cifar10.zip or <data-dir>/cifar10/{train,val}/<class>/
-    a folder or zip    train/ and val/ with class folders, or class folders alone (split by a seed, stratified)
+    a folder or zip    train/ and val/ with class folders, or class folders alone (seeded, stratified split)
 
 A `DatasetSpec` names pictures without opening them; decoding happens once, in `cache`.
 """
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,6 +80,7 @@ class DatasetListing:
 
 def list_datasets(data_dir: Path) -> tuple[DatasetListing, ...]:
     """The named data sets and whether `data_dir` holds them."""
+    drawn = len(FLOWER_NAMES)
     photos = _named_path(data_dir, "flower_photos")
     cifar = _named_path(data_dir, "cifar10")
     get = "not in the data folder; run «python -m resnet_core datasets get {}» (downloads {})"
@@ -87,7 +89,8 @@ def list_datasets(data_dir: Path) -> tuple[DatasetListing, ...]:
             name="rendered-flowers",
             title="Rendered flowers (built in)",
             available=True,
-            detail=f"{RENDERED_TRAIN * 5} train and {RENDERED_VAL * 5} val pictures of 5 kinds, drawn by this project",
+            detail=f"{RENDERED_TRAIN * drawn} train and {RENDERED_VAL * drawn} val pictures of {drawn} kinds, "
+            "drawn by this project",
         ),
         DatasetListing(
             name="flower_photos",
@@ -105,20 +108,20 @@ def list_datasets(data_dir: Path) -> tuple[DatasetListing, ...]:
 
 
 def load_dataset(name: str, *, data_dir: Path, seed: int = 0) -> DatasetSpec:
-    """The data set of that name, folder or zip. Raises DatasetError with a sentence if it cannot be trained on."""
+    """The data set of that name, folder or zip; DatasetError or ArchiveError say why it cannot be trained on."""
     if name == "rendered-flowers":
         return rendered_flowers()
     known = {listing.name: listing for listing in list_datasets(data_dir)}
-    path = _named_path(data_dir, name) if name in known else Path(name).expanduser()
+    path = _named_path(data_dir, name) if name in known else Path(os.path.expanduser(name))
     if path is None:
         raise DatasetError(f"The data set {name} is {known[name].detail}.")
-    if path.is_dir():
+    if name.strip() and os.path.isdir(path):  # unlike Path's, os.path's questions never raise
         return folder_dataset(path, name=name if name in known else path.resolve().name, seed=seed)
-    if path.is_file():
+    if os.path.isfile(path):
         return archive_dataset(path, name=name if name in known else path.stem, seed=seed)
-    choices = ", ".join(known)
     raise DatasetError(
-        f"There is no data set or folder “{display_name(name)}”; use {choices}, or the path of a folder or zip."
+        f"There is no data set or folder “{display_name(name)}”; use {', '.join(known)}, "
+        "or the path of a folder or zip."
     )
 
 
@@ -145,7 +148,8 @@ def rendered_flowers(
         class_names=tuple(FLOWER_NAMES),
         source=RenderedSource(seed=seed, size=size),
         fingerprint=_hash(identity),
-        **pictures,
+        train=pictures["train"],
+        val=pictures["val"],
     )
 
 
@@ -157,9 +161,10 @@ def with_rendered(dataset: DatasetSpec, share: float, *, size: int) -> DatasetSp
     if not share:
         return dataset
     if dataset.class_names != tuple(FLOWER_NAMES):
-        raise DatasetError("Rendered flowers can only be mixed into a data set of the same five kinds of flowers.")
+        raise DatasetError("Rendered flowers can only be mixed into pictures of the same five kinds of flowers.")
     per_class = max(1, round(len(dataset.train) * share / len(FLOWER_NAMES)))
-    added = rendered_flowers(train=per_class, val=0, size=size)
+    fresh = RENDERED_SEED + 1 if dataset.name == "rendered-flowers" else RENDERED_SEED  # its val must stay unseen
+    added = rendered_flowers(train=per_class, val=0, size=size, seed=fresh)
     pictures = tuple(replace(picture, path=f"rendered/{picture.path}") for picture in added.train)
     return replace(
         dataset,
@@ -170,31 +175,57 @@ def with_rendered(dataset: DatasetSpec, share: float, *, size: int) -> DatasetSp
 
 
 def folder_dataset(root: Path, *, name: str, seed: int = 0) -> DatasetSpec:
-    """The data set below a folder; links that lead outside, dot-files and other file kinds are left out."""
-    root = root.resolve()
-    found: dict[str, str] = {}
-    ignored = 0
-    for path in sorted(root.rglob("*")):
-        if not path.is_file() or is_hidden(path.relative_to(root).as_posix()):
-            continue
-        if path.suffix.lower() not in PICTURE_SUFFIXES or not path.resolve().is_relative_to(root):
-            ignored += 1
-            continue
-        status = path.stat()
-        found[path.relative_to(root).as_posix()] = f"{status.st_size}:{status.st_mtime_ns}"
-    layout = arrange(found, name=name, seed=seed, ignored=ignored, folders=_folders(root))
+    """The data set below a folder; links that lead outside, dot-files and other file kinds are left out.
+
+    Raises DatasetError.
+    """
+    try:
+        root = root.resolve()
+        found, folders, ignored = _scan(root)
+    except OSError as error:
+        raise DatasetError(
+            f"“{display_name(name)}” cannot be read ({error.strerror}); check its permissions."
+        ) from error
+    layout = arrange(found, name=name, seed=seed, ignored=ignored, folders=folders)
     return _spec(layout, name=name, source=FolderSource(root / layout.prefix))
 
 
+def _scan(root: Path) -> tuple[dict[str, str], list[str], int]:
+    """Stamps of the pictures below `root`, its folders, and the number of other files; nothing is opened."""
+    found: dict[str, str] = {}
+    folders: list[str] = []
+    ignored = 0
+    for path in sorted(root.rglob("*")):
+        relative = path.relative_to(root).as_posix()
+        if path.is_dir():
+            folders.append(relative)
+        elif is_hidden(relative) or not _is_picture(path) or not path.resolve().is_relative_to(root):
+            ignored += 1
+        else:
+            status = path.stat()
+            found[relative] = f"{status.st_size}:{status.st_mtime_ns}"
+    return found, folders, ignored
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()  # a pipe or device is no file
+
+
 def archive_dataset(path: Path, *, name: str, seed: int = 0) -> DatasetSpec:
-    """The data set inside a zip, which is read in place and never extracted. Raises ArchiveError or DatasetError."""
+    """The data set inside a zip, read in place and never extracted. Raises ArchiveError or DatasetError."""
     archive = open_archive(path)
-    members = {
-        m.path: f"{m.size}:{m.crc}"
-        for m in archive.members
-        if Path(m.path).suffix.lower() in PICTURE_SUFFIXES
-    }
-    layout = arrange(members, name=name, seed=seed, ignored=len(archive.members) - len(members))
+    try:
+        pictures = [m for m in archive.members if Path(m.path).suffix.lower() in PICTURE_SUFFIXES]
+        layout = arrange(
+            {picture.path: f"{picture.size}:{picture.crc}" for picture in pictures},
+            name=name,
+            seed=seed,
+            ignored=len(archive.members) + len(archive.ignored) - len(pictures),
+            folders={member.path.rpartition("/")[0] for member in archive.members},
+        )
+    except DatasetError:
+        archive.close()
+        raise
     return _spec(layout, name=name, source=ArchiveSource(archive, layout.prefix))
 
 
@@ -202,8 +233,7 @@ def _spec(layout: Layout, *, name: str, source: PictureSource) -> DatasetSpec:
     index = {class_name: position for position, class_name in enumerate(layout.class_names)}
     pictures = {
         split: tuple(
-            Picture(path=path, class_index=index[class_of(path)], stamp=layout.stamps[path])
-            for path in sorted(paths)
+            Picture(path=path, class_index=index[class_of(path)], stamp=layout.stamps[path]) for path in sorted(paths)
         )
         for split, paths in layout.splits.items()
     }
@@ -214,7 +244,8 @@ def _spec(layout: Layout, *, name: str, source: PictureSource) -> DatasetSpec:
         source=source,
         fingerprint=_hash(identity),
         notes=layout.notes,
-        **pictures,
+        train=pictures["train"],
+        val=pictures["val"],
     )
 
 
@@ -223,10 +254,6 @@ def _named_path(data_dir: Path, name: str) -> Path | None:
     if any((folder / split).is_dir() for split in TRAIN_NAMES):
         return folder
     return archive if archive.is_file() else None
-
-
-def _folders(root: Path) -> list[str]:
-    return [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_dir()]
 
 
 def _hash(identity: object) -> str:

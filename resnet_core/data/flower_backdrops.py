@@ -14,9 +14,7 @@ SIDE = 96  # pixels of the small picture
 Painter = Callable[[np.random.Generator], Image.Image]
 
 
-def paint_backdrop(
-    rng: np.random.Generator, light: Light, heads: Sequence[tuple[float, float, float]]
-) -> Image.Image:
+def paint_backdrop(rng: np.random.Generator, light: Light, heads: Sequence[tuple[float, float, float]]) -> Image.Image:
     """Return a small RGB backdrop in the scene's light, with shadows of heads (x, y, radius as shares)."""
     painter = PAINTERS[int(rng.choice(len(PAINTERS), p=SHARES))]
     lit = np.asarray(painter(rng), dtype=np.float64) * (0.2 + 0.75 * (light.sun + light.sky))
@@ -63,9 +61,7 @@ def _green(rng: np.random.Generator) -> Floats:
     return muted
 
 
-def _tones(
-    rng: np.random.Generator, color: Floats, count: int, low: float, high: float
-) -> list[tuple[int, ...]]:
+def _tones(rng: np.random.Generator, color: Floats, count: int, low: float, high: float) -> list[tuple[int, ...]]:
     """Return count variations of a color, darker or brighter by a factor between low and high."""
     varied = np.clip(color * rng.uniform(low, high, (count, 1)), 0, 255)
     return [tuple(tone) for tone in varied.astype(int).tolist()]
@@ -78,9 +74,7 @@ def _scatter(rng: np.random.Generator, count: int, *ranges: tuple[float, float])
     return rows
 
 
-def _bokeh(
-    rng: np.random.Generator, image: Image.Image, color: Floats, count: int, alpha: tuple[int, int]
-) -> None:
+def _bokeh(rng: np.random.Generator, image: Image.Image, color: Floats, count: int, alpha: tuple[int, int]) -> None:
     """Paint translucent discs of light, as an open lens draws them."""
     draw = ImageDraw.Draw(image, "RGBA")
     discs = _scatter(rng, count, (0, SIDE), (0, SIDE), (2.5, 10), alpha)
@@ -162,9 +156,7 @@ def _wall(rng: np.random.Generator) -> Image.Image:
 
 def _studio(rng: np.random.Generator) -> Image.Image:
     """Return a dark cloth with a pool of light."""
-    cloths = np.array(
-        [(54, 56, 62), (24, 66, 72), (82, 34, 48), (44, 48, 84), (70, 62, 50)], dtype=np.float64
-    )
+    cloths = np.array([(54, 56, 62), (24, 66, 72), (82, 34, 48), (44, 48, 84), (70, 62, 50)], dtype=np.float64)
     cloth = _mottled(rng, cloths[int(rng.integers(5))], cells=5, strength=0.25)
     x, y = rng.uniform(0.2, 0.8, 2) * SIDE
     across = np.arange(SIDE)

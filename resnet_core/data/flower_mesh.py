@@ -71,9 +71,7 @@ def turned_by(tilt: float, roll: float, spin: float = 0.0) -> Floats:
 def gradient(position: Floats, stops: Stops) -> Floats:
     """Return the colors [...,3] at positions [...] between color stops."""
     places = [place for place, _ in stops]
-    return np.stack(
-        [np.interp(position, places, [color[k] for _, color in stops]) for k in range(3)], axis=-1
-    )
+    return np.stack([np.interp(position, places, [color[k] for _, color in stops]) for k in range(3)], axis=-1)
 
 
 def grid_centers(along: int, across: int) -> tuple[Floats, Floats]:
@@ -94,9 +92,7 @@ def surface(points: Floats, front: Floats, back: Floats, *, rigid: float = 0.9, 
     rigid 1 keeps each petal whole in the depth order, 0 sorts every quad alone; lift moves the order along
     the axis.
     """
-    corners = np.stack(
-        [points[:, :-1, :-1], points[:, 1:, :-1], points[:, 1:, 1:], points[:, :-1, 1:]], axis=-2
-    )
+    corners = np.stack([points[:, :-1, :-1], points[:, 1:, :-1], points[:, 1:, 1:], points[:, :-1, 1:]], axis=-2)
     shape = corners.shape[:3]
     middles = corners.mean(axis=-2)
     anchors = (1 - rigid) * middles + rigid * middles.mean(axis=(1, 2), keepdims=True) + (0.0, 0.0, lift)

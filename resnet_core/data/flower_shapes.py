@@ -48,6 +48,7 @@ class Bloom:
 
     mesh: Mesh
     hairs: Floats | None = None
+    hair_width: float = 0.0
 
 
 def linear_outline(*points: tuple[float, float]) -> Callable[[Floats], Floats]:
@@ -122,9 +123,7 @@ def daisy(rng: np.random.Generator, palette: Palette, detail: tuple[int, int]) -
     dots = 24 * detail[0]
     grain = rng.uniform(0.82, 1.2, 400)[:dots]
     parts.append(
-        florets(
-            dots, heart, heart * 0.45, palette.heart, size=heart * 1.1 / dots**0.5, lift=1.1, jitter=grain
-        )
+        florets(dots, heart, heart * 0.45, palette.heart, size=heart * 1.1 / dots**0.5, lift=1.1, jitter=grain)
     )
     return Bloom(joined([*parts, _calyx(heart * 0.95, 0.22, detail)]))
 
@@ -151,9 +150,7 @@ def sunflower(rng: np.random.Generator, palette: Palette, detail: tuple[int, int
     dots = 50 * detail[0]
     grain = rng.uniform(0.75, 1.6, 800)[:dots]
     parts.append(
-        florets(
-            dots, heart, heart * 0.22, palette.heart, size=heart * 1.1 / dots**0.5, lift=1.1, jitter=grain
-        )
+        florets(dots, heart, heart * 0.22, palette.heart, size=heart * 1.1 / dots**0.5, lift=1.1, jitter=grain)
     )
     return Bloom(joined([*parts, _calyx(heart, 0.3, detail)]))
 
@@ -214,7 +211,8 @@ def _clock(rng: np.random.Generator, detail: tuple[int, int]) -> Bloom:
     brown = gradient(np.full((2, 2), 0.5), ((0.0, (120, 88, 56)), (1.0, (150, 116, 78))))
     core = dome(0.13, 0.12, ((0.0, (168, 160, 112)), (1.0, (120, 118, 70))), rings=3, sides=14, lift=0.0)
     mesh = joined([core, surface(seeds, brown, brown), _calyx(0.16, 0.16, detail)])
-    return Bloom(mesh, np.concatenate([beaks, tufts]))
+    # Fewer hairs are drawn when the head is small; their width makes up for it.
+    return Bloom(mesh, np.concatenate([beaks, tufts]), hair_width=11.0 / (count * (rays + 1)))
 
 
 def rose(rng: np.random.Generator, palette: Palette, detail: tuple[int, int]) -> Bloom:
@@ -226,11 +224,7 @@ def rose(rng: np.random.Generator, palette: Palette, detail: tuple[int, int]) ->
     middle = (t[:, 1:] + t[:, :-1])[..., None] / 2
     place = np.broadcast_to(0.55 * share[..., None] + 0.45 * middle, (count, along, across))
     glow = np.interp(middle, [0.0, 0.45, 0.8, 1.0], [0.3, 0.62, 0.98, 1.1])
-    glow = (
-        glow
-        * np.interp(share, [0, 0.3, 1], [0.72, 0.88, 1.0])[..., None]
-        * rng.uniform(0.94, 1.06, (count, 1, 1))
-    )
+    glow = glow * np.interp(share, [0, 0.3, 1], [0.72, 0.88, 1.0])[..., None] * rng.uniform(0.94, 1.06, (count, 1, 1))
     # Light that went from petal to petal took on their color: the depths are more saturated, not greyer.
     tone = gradient(place, palette.petals) * glow[..., None] ** np.array([0.75, 1.0, 1.3])
     under = gradient(place, palette.petals) * np.interp(middle, [0, 0.5], [0.7, 0.92])[..., None]
@@ -279,9 +273,7 @@ def tulip(rng: np.random.Generator, palette: Palette, detail: tuple[int, int]) -
     height = (1.62 + rng.uniform(-0.08, 0.08, (6, 1))) * t ** (1.0 + 0 * outer) - 0.85
     point = rng.uniform(2.6, 5.0)
     half = 0.72 * (0.75 + 0.25 * np.sin(np.pi * t)) * np.clip(1.0 - t**point, 0, 1) ** 0.6 + 0.015
-    petals = cup_petals(
-        np.arange(6) * np.pi / 3 + rng.uniform(-0.08, 0.08, 6), radius, height, half, across=across
-    )
+    petals = cup_petals(np.arange(6) * np.pi / 3 + rng.uniform(-0.08, 0.08, 6), radius, height, half, across=across)
     s = np.linspace(-1, 1, across + 1)
     petals[..., :2] *= (1.0 - 0.1 * s**2 * np.sin(np.pi * t)[..., None])[..., None]
     s_mid = (s[1:] + s[:-1]) / 2

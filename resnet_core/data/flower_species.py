@@ -39,7 +39,7 @@ class Species:
     palettes: tuple[Palette, ...]
     leaf: LeafShape
     front_tilt: tuple[float, float] = (0.0, 58.0)
-    side_tilt: tuple[float, float] = (68.0, 92.0)
+    side_tilt: tuple[float, float] = (62.0, 84.0)
     side_share: float = 0.2
     scale: float = 1.0
     stem: float = 0.06
@@ -70,9 +70,7 @@ DARK_DISC = _hues((92, 84, 38), (50, 30, 18), (66, 36, 18), (120, 72, 24))
 SEEDS = Palette(_hues((250, 250, 250), (240, 240, 240)), gone_to_seed=True)
 
 
-def _tulip_palette(
-    base: tuple[int, int, int], mid: tuple[int, int, int], tip: tuple[int, int, int]
-) -> Palette:
+def _tulip_palette(base: tuple[int, int, int], mid: tuple[int, int, int], tip: tuple[int, int, int]) -> Palette:
     """Return tulip colors outside and, darker and with a spot at the base, inside."""
     inner = tuple(int(0.62 * value) for value in mid)
     return Palette(_hues(base, mid, mid, tip), _hues((48, 40, 44), (inner[0], inner[1], inner[2]), mid, tip))

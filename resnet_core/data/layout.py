@@ -4,13 +4,11 @@
 empty class; people's zips have all three, so they are understood here, and what was decided is said in `notes`.
 """
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from resnet_core.data.images import display_name
-from resnet_core.device import make_generator
 from resnet_core.errors import DatasetError
 
 TRAIN_NAMES, VAL_NAMES = ("train", "training"), ("val", "valid", "validation")
@@ -29,9 +27,7 @@ class Layout:
     notes: tuple[str, ...]
 
 
-def arrange(
-    found: Mapping[str, str], *, name: str, seed: int, ignored: int = 0, folders: Iterable[str] = ()
-) -> Layout:
+def arrange(found: Mapping[str, str], *, name: str, seed: int, ignored: int = 0, folders: Iterable[str] = ()) -> Layout:
     """The layout of `found` (path → stamp). Raises DatasetError when there is nothing to learn, and says why."""
     shown = display_name(name)
     if not found:
@@ -41,12 +37,12 @@ def arrange(
     splits, notes = _split_by_folder(list(stamps))
     class_names = tuple(sorted({class_of(path) for paths in splits.values() for path in paths}))
     _check_classes(shown, class_names, splits)
-    notes += _note_ignored(ignored) + _note_empty(folders, prefix, class_names)
+    notes += _note_ignored(ignored) + _note_empty(folders, prefix, list(stamps)) + _note_twins(class_names)
+    if prefix:
+        notes.append(f"The classes were found inside the folder “{display_name(prefix)}”.")
     if not splits["val"]:
         splits = _stratified_split(splits["train"], seed)
-        notes.append(
-            f"There is no val folder: every fifth picture of each class was set aside for it (seed {seed})."
-        )
+        notes.append(f"There is no val folder: every fifth picture of each class was set aside for it (seed {seed}).")
     if not splits["val"]:
         raise DatasetError(
             f"“{shown}” has too few pictures to set some aside for validation; give each class at least two."
@@ -71,12 +67,17 @@ def _split_of(path: str) -> str | None:
 
 
 def _wrapper(paths: Sequence[str]) -> str:
-    """The leading folders that hold everything and are neither a split nor the only class level."""
+    """The leading folders that hold everything and are neither a split nor the only class level.
+
+    Pictures that lie loose in a wrapper do not make it a class as long as it holds a split or several folders.
+    """
     prefix = ""
     while True:
-        rest = [path.removeprefix(prefix) for path in paths]
-        tops = {path.split("/", 1)[0] for path in rest}
-        if len(tops) > 1 or min(path.count("/") for path in rest) < 2 or _split_of(rest[0]):
+        rest = [path.removeprefix(prefix).split("/") for path in paths]
+        tops = {parts[0] for parts in rest}
+        inner = {parts[1] for parts in rest if len(parts) > 2}
+        is_wrapper = min(map(len, rest)) > 2 or len(inner) > 1 or any(_split_of(name) for name in inner)
+        if len(tops) > 1 or not is_wrapper or _split_of(rest[0][0]):
             return prefix
         prefix += tops.pop() + "/"
 
@@ -92,7 +93,8 @@ def _split_by_folder(paths: Sequence[str]) -> tuple[dict[str, list[str]], list[s
             loose += 1
         else:
             splits[split].append(path)
-    return splits, [f"{loose:,} pictures outside any class folder were left out."] if loose else []
+    where = "the class folders of train and val" if has_splits else "any class folder"
+    return splits, [f"{loose:,} pictures outside {where} were left out."] if loose else []
 
 
 def _check_classes(shown: str, class_names: tuple[str, ...], splits: Mapping[str, Sequence[str]]) -> None:
@@ -114,21 +116,35 @@ def _note_ignored(ignored: int) -> list[str]:
     return [f"{ignored:,} files that are no pictures were left out."] if ignored else []
 
 
-def _note_empty(folders: Iterable[str], prefix: str, class_names: tuple[str, ...]) -> list[str]:
-    below = [
-        folder.removeprefix(prefix)
-        for folder in folders
-        if folder.startswith(prefix) and not is_hidden(folder)
-    ]
-    leaves = {
-        folder.split("/")[-1] for folder in below if folder.count("/") == (1 if _split_of(folder) else 0)
+def _note_empty(folders: Iterable[str], prefix: str, paths: Sequence[str]) -> list[str]:
+    below = [folder.removeprefix(prefix) for folder in folders if folder.startswith(prefix)]
+    leaves = {folder for folder in below if folder.count("/") == (1 if _split_of(folder) else 0)}
+    filled = {"/".join(path.split("/")[:depth]) for path in paths for depth in (1, 2)}
+    used = {class_of(path) for path in paths}
+    empty = {
+        leaf.split("/")[-1] for leaf in leaves - filled if not is_hidden(leaf) and ("/" in leaf or not _split_of(leaf))
     }
-    splits = {*TRAIN_NAMES, *VAL_NAMES}
-    empty = sorted(leaf for leaf in leaves if leaf not in class_names and leaf.lower() not in splits)
-    return [f"Empty class folders were left out: {', '.join(map(display_name, empty))}."] if empty else []
+    shown = ", ".join(map(display_name, sorted(empty - used)))
+    return [f"Empty class folders were left out: {shown}."] if shown else []
+
+
+def _note_twins(class_names: Sequence[str]) -> list[str]:
+    """Names that a person may have meant as one: other capitals, or an accent typed in another way."""
+    kin: dict[str, list[str]] = {}
+    for class_name in class_names:
+        kin.setdefault(unicodedata.normalize("NFC", class_name).casefold(), []).append(display_name(class_name))
+    return [
+        f"The classes {' and '.join(names)} differ only in capitals or accents; merge their folders if they are one."
+        for names in kin.values()
+        if len(names) > 1
+    ]
 
 
 def _stratified_split(paths: Sequence[str], seed: int) -> dict[str, list[str]]:
+    import torch  # here, since listing data sets must not wait for it
+
+    from resnet_core.device import make_generator
+
     splits: dict[str, list[str]] = {"train": [], "val": []}
     by_class: dict[str, list[str]] = {}
     for path in sorted(paths):

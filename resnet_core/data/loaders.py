@@ -2,7 +2,8 @@
 can be taken up in the middle of an epoch; the next batch is cut out in a thread while the network works on this one.
 """
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,9 +18,7 @@ from resnet_core.device import make_generator
 
 T = TypeVar("T")
 
-SOURCE_MARGIN = (
-    1.6  # training pictures are kept this much larger than the network's input, so that cuts stay sharp
-)
+SOURCE_MARGIN = 1.6  # training pictures are kept this much larger than the network's input: cuts stay sharp
 SMALLEST_BATCH = 2  # BatchNorm cannot be trained on a single picture with a 1×1 map
 PREFETCH = 2  # batches cut out ahead
 
@@ -56,15 +55,11 @@ class TrainLoader:
         size = image_size or self.preprocessing.crop
 
         def cut(step: int, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
-            generator = make_generator("cut", self.seed, epoch, step)
-            return self._cut(order[start:stop].tolist(), size, generator), self.store.targets[
-                order[start:stop]
-            ]
+            chosen = order[start:stop]
+            pixels = self._cut(chosen.tolist(), size, make_generator("cut", self.seed, epoch, step))
+            return pixels, self.store.targets[chosen]
 
-        jobs = [
-            lambda step=step, a=a, b=b: cut(step, a, b)
-            for step, (a, b) in enumerate(bounds, start=first_step)
-        ]
+        jobs = [functools.partial(cut, step, *bound) for step, bound in enumerate(bounds, start=first_step)]
         for step, (pixels, targets) in enumerate(ahead(jobs), start=first_step):
             yield self._finish(pixels, targets, make_generator("augment", self.seed, epoch, step))
 
@@ -108,12 +103,8 @@ class ValLoader:
     def __iter__(self) -> Iterator[Batch]:
         for start in range(0, len(self.store), self.batch_size):
             stop = min(start + self.batch_size, len(self.store))
-            pixels = torch.stack(
-                [center_square(self.store[i], self.preprocessing.crop) for i in range(start, stop)]
-            )
-            images = self.preprocessing.normalize(pixels.to(self.device)).contiguous(
-                memory_format=self.memory_format
-            )
+            pixels = torch.stack([center_square(self.store[i], self.preprocessing.crop) for i in range(start, stop)])
+            images = self.preprocessing.normalize(pixels.to(self.device)).contiguous(memory_format=self.memory_format)
             yield Batch(images, self.store.targets[start:stop].to(self.device))
 
 
@@ -140,16 +131,10 @@ def make_loaders(
     Without a random cut, training sees the same squares as validation; with one, it needs more than the final size.
     """
     exact = policy.area is None
-    train_size = (
-        preprocessing.resize
-        if exact
-        else max(preprocessing.resize, round(preprocessing.crop * SOURCE_MARGIN))
-    )
+    train_size = preprocessing.resize if exact else max(preprocessing.resize, round(preprocessing.crop * SOURCE_MARGIN))
     report = _joint_progress(progress, len(dataset.train), len(dataset.val))
     train = load_pixels(dataset, "train", size=train_size, exact=exact, progress=report(0))
-    val = load_pixels(
-        dataset, "val", size=preprocessing.resize, exact=True, progress=report(len(dataset.train))
-    )
+    val = load_pixels(dataset, "val", size=preprocessing.resize, exact=True, progress=report(len(dataset.train)))
     memory_format = torch.contiguous_format if device.type == "mps" else torch.channels_last
     return Loaders(
         train=TrainLoader(
@@ -173,12 +158,12 @@ def make_loaders(
 
 def center_square(pixels: torch.Tensor, size: int) -> torch.Tensor:
     """The central `[3, size, size]` of `[3, H, W]`, cut as `Preprocessing` does on the picture itself."""
-    top, left = (int(round((side - size) / 2.0)) for side in pixels.shape[-2:])
+    top, left = (round((side - size) / 2) for side in pixels.shape[-2:])
     return pixels[:, top : top + size, left : left + size]
 
 
-def ahead(jobs: list[Callable[[], T]]) -> Iterator[T]:
-    """Results of `jobs` in order, worked out in one thread that stays `PREFETCH` ahead; leaves no thread behind."""
+def ahead(jobs: Sequence[Callable[[], T]]) -> Iterator[T]:
+    """Results of `jobs` in order, from one thread that works `PREFETCH` ahead and ends with the iterator."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch") as pool:
         waiting: list[Future[T]] = []
         try:

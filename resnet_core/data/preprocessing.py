@@ -1,7 +1,9 @@
-"""The fixed steps from a picture to the network's input. A checkpoint carries its own, so a model is never fed differently
-than it was trained: resize the shorter side, cut the centre square, scale to [0, 1], subtract the mean, divide by std.
+"""The fixed steps from a picture to the network's input. A checkpoint carries its own, so a model is never fed
+differently than it was trained: resize the shorter side, cut the centre square, scale to [0, 1], subtract the mean,
+divide by std.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +19,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """Turns an RGB PIL image into `Tensor[3, crop, crop]`. Equal to torchvision's Resize → CenterCrop → ToTensor → Normalize."""
+    """Turns an RGB PIL image into `Tensor[3, crop, crop]`, as torchvision's Resize, CenterCrop, Normalize do."""
 
     resize: int  # shorter side after resizing, px
     crop: int  # side of the centre square, px
@@ -33,7 +35,7 @@ class Preprocessing:
         return center_crop(resize_short_side(image, self.resize), self.crop)
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Values 0–255 `[..., 3, H, W]` → float32 of the same shape, zero mean and unit variance per colour."""
+        """Values 0–255 `[..., 3, H, W]` → float32 of the same shape, scaled, minus mean, over std per colour."""
         scaled = pixels.to(torch.float32).div(255)
         mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1)
@@ -43,18 +45,13 @@ class Preprocessing:
         """One sentence a person can follow."""
         cut = f", the central {self.crop}×{self.crop} px are kept" if self.resize != self.crop else ""
         same = self.mean == (0.0, 0.0, 0.0) and self.std == (1.0, 1.0, 1.0)
-        colors = (
-            "colours are scaled to 0–1"
-            if same
-            else "colours are scaled to 0–1 and normalised by mean and spread"
-        )
-        return f"The shorter side is resized to {self.resize} px{cut or ', the centre square is kept'}, and {colors}."
+        colors = "colours are scaled to 0–1" if same else "colours are scaled to 0–1 and normalised by mean and spread"
+        cut = cut or ", the centre square is kept"
+        return f"The shorter side is resized to {self.resize} px{cut}, and {colors}."
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict for the checkpoint's metadata."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
-        }
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Preprocessing":
@@ -62,9 +59,10 @@ class Preprocessing:
         try:
             mean, std = (tuple(float(number) for number in fields[key]) for key in ("mean", "std"))
             resize, crop = int(fields["resize"]), int(fields["crop"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise CheckpointError(f"The checkpoint's preprocessing is unreadable ({error}).") from error
-        if len(mean) != 3 or len(std) != 3 or not 1 <= crop <= resize <= 4096 or min(std) <= 0:
+        finite = all(math.isfinite(number) for number in (*mean, *std))
+        if len(mean) != 3 or len(std) != 3 or not finite or not 1 <= crop <= resize <= 4096 or min(std) <= 0:
             raise CheckpointError(
                 "The checkpoint's preprocessing is not usable: sizes or colour statistics are out of range."
             )
@@ -72,7 +70,7 @@ class Preprocessing:
 
 
 def resize_short_side(image: Image.Image, size: int, *, upscale: bool = True) -> Image.Image:
-    """The picture with its shorter side at `size` px (bilinear, anti-aliased); smaller ones stay unless `upscale`."""
+    """The picture, shorter side at `size` px (bilinear, anti-aliased); smaller ones stay unless `upscale`."""
     width, height = image.size
     short, long = sorted(image.size)
     if short == size or (short < size and not upscale):
@@ -84,10 +82,10 @@ def resize_short_side(image: Image.Image, size: int, *, upscale: bool = True) ->
 
 def center_crop(image: Image.Image, size: int) -> Image.Image:
     """The central `size` × `size` px; the picture must be at least that large."""
-    left, top = (int(round((side - size) / 2.0)) for side in image.size)
+    left, top = (round((side - size) / 2) for side in image.size)
     return image if image.size == (size, size) else image.crop((left, top, left + size, top + size))
 
 
 def to_pixels(image: Image.Image) -> torch.Tensor:
-    """RGB PIL image → uint8 `[3, H, W]` sharing one copy of the pixels (memory order stays height, width, colour)."""
+    """RGB PIL image → uint8 `[3, H, W]`, one copy of the pixels (memory order stays height, width, colour)."""
     return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1)

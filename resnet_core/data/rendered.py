@@ -80,15 +80,13 @@ def _arrange(rng: np.random.Generator, species: Species, size: int) -> list[Plan
     from_side = rng.random() < species.side_share
     low, high = species.side_tilt if from_side else species.front_tilt
     tilt = rng.uniform(low, high)
-    typical = (0.36, 0.255, 0.21, 0.185, 0.165)[count - 1] * species.scale * rng.uniform(0.78, 1.16)
+    typical = (0.36, 0.255, 0.21, 0.185, 0.165)[count - 1] * species.scale * rng.uniform(0.84, 1.16)
     spots = _spots(rng, count, typical)
     plants = []
     for x, y in spots[np.argsort(spots[:, 1])]:
         chosen = species.palettes[int(rng.integers(len(share)))] if mixed else palette
         lean = np.radians(rng.uniform(-28, 28) if from_side else rng.uniform(-65, 65))
-        turn = turned_by(
-            np.radians(np.clip(tilt + rng.uniform(-12, 12), 0, 100)), lean, rng.uniform(0, 2 * np.pi)
-        )
+        turn = turned_by(np.radians(np.clip(tilt + rng.uniform(-12, 12), 0, 100)), lean, rng.uniform(0, 2 * np.pi))
         foot = (x + rng.uniform(-0.18, 0.18) + 0.3 * (0.5 - x), 1.06 + rng.uniform(0, 0.1))
         pose = Pose(x * size, y * size, typical * rng.uniform(0.86, 1.1) * size, turn)
         plants.append(Plant(chosen, pose, (foot[0] * size, foot[1] * size), int(rng.integers(2**31))))
@@ -109,9 +107,7 @@ def _spots(rng: np.random.Generator, count: int, radius: float) -> Floats:
     return spots
 
 
-def _draw_head(
-    canvas: Image.Image, draw: ImageDraw.ImageDraw, plant: Plant, species: Species, light: Light
-) -> None:
+def _draw_head(canvas: Image.Image, draw: ImageDraw.ImageDraw, plant: Plant, species: Species, light: Light) -> None:
     """Paint the flower itself; a seed clock's hairs go behind and in front of its core."""
     pose = plant.pose
     detail = int(np.clip(pose.radius / 28 - 0.6, 2, 16)), 2 * int(np.clip(pose.radius / 72, 1, 5))
@@ -124,18 +120,20 @@ def _draw_head(
     glass = ImageDraw.Draw(canvas, "RGBA")
     white = np.clip(245 * (light.sun + light.sky), 0, 255).astype(int)
     color = int(white[0]), int(white[1]), int(white[2])
-    _draw_hairs(glass, points[depth < 0], color, pose.radius, 70)
+    width = pose.radius * bloom.hair_width
+    _draw_hairs(glass, points[depth < 0], color, width, 70)
     draw_mesh(draw, bloom.mesh, pose, light)
-    _draw_hairs(glass, points[depth >= 0], color, pose.radius, 120)
+    _draw_hairs(glass, points[depth >= 0], color, width, 120)
 
 
 def _draw_hairs(
-    glass: ImageDraw.ImageDraw, points: Floats, color: tuple[int, int, int], radius: float, alpha: int
+    glass: ImageDraw.ImageDraw, points: Floats, color: tuple[int, int, int], width: float, alpha: int
 ) -> None:
-    """Paint translucent lines [M,2,3] about a hundredth of the radius wide."""
-    width = max(1, round(radius / 90))
+    """Paint translucent lines [M,2,3]; alpha makes up for rounding the width to pixels."""
+    drawn = max(1, round(width))
+    alpha = min(255, round(alpha * width / drawn))
     for line in points[..., :2].reshape(-1, 4).tolist():
-        glass.line(line, fill=(*color, alpha), width=width)
+        glass.line(line, fill=(*color, alpha), width=drawn)
 
 
 def _photographed(rng: np.random.Generator, image: Image.Image) -> Image.Image:

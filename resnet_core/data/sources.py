@@ -1,5 +1,6 @@
-"""Where pictures come from: a folder, a zip read in place, or this project's own pencil. One method, `load(path)`."""
+"""Where pictures come from: a folder, a zip read in place or this project's own pencil; one method, `load(path)`."""
 
+import weakref
 from pathlib import Path
 from typing import Protocol
 
@@ -23,15 +24,16 @@ class FolderSource:
         self.root = root
 
     def load(self, path: str, *, draft_size: int | None = None) -> Image.Image:
-        """RGB picture at `root/path`, with the JPEG decoder scaling down to `draft_size` where that is exact enough."""
+        """RGB picture at `root/path`; a large JPEG is decoded at a fraction of its size that keeps `draft_size` px."""
         return read_image(self.root / path, name=path, draft_size=draft_size)
 
 
 class ArchiveSource:
-    """Pictures inside a zip, read without extracting it."""
+    """Pictures inside a zip, read without extracting it; the file is closed when the last user of this is gone."""
 
     def __init__(self, archive: Archive, prefix: str = "") -> None:
         self._archive = archive
+        weakref.finalize(self, archive.close)
         self._prefix = prefix
         self._members = {member.path: member for member in archive.members}
 

@@ -1,5 +1,5 @@
-"""Every model one can ask: the shipped one, those of runs, torchvision's. One short name each, used by the command line,
-the pages and the API alike.
+"""Every model one can ask: the shipped one, those of runs, torchvision's. One short name each, used by the command
+line, the pages and the API alike.
 
     flowers                      the checkpoint shipped in assets/
     <run id>, <run id>/last      a run's best, or newest, epoch
@@ -7,17 +7,20 @@ the pages and the API alike.
     a path                       any checkpoint file of ours (command line only)
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from resnet_core.data.images import display_name
 from resnet_core.errors import CheckpointError, RunError
-from resnet_core.inference.classifier import Classifier
-from resnet_core.models.pretrained import PRETRAINED_MODELS, is_pretrained_cached
-from resnet_core.training.checkpoint import read_checkpoint
 from resnet_core.training.runs import RunStore
+
+if TYPE_CHECKING:
+    import torch
+
+    from resnet_core.inference.classifier import Classifier
 
 SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "flowers.safetensors"
 IMAGENET = "imagenet/"
@@ -32,10 +35,14 @@ class ModelEntry:
     detail: str
 
 
-def list_checkpoints(store: RunStore) -> tuple[ModelEntry, ...]:
-    """The models at hand: shipped, of runs (newest first), and ImageNet's where their weights are on this machine."""
-    shipped = [ModelEntry(name="flowers", title="Flowers (shipped)", detail=_shipped_detail())] if SHIPPED.is_file() else []
-    runs = []
+def list_checkpoints(store: RunStore, *, with_imagenet: bool = True) -> tuple[ModelEntry, ...]:
+    """The models at hand: shipped, of runs (newest first), and ImageNet's where their weights are on this machine.
+
+    Without ImageNet's, the answer comes before torch is imported.
+    """
+    shipped, runs = [], []
+    if SHIPPED.is_file():
+        shipped.append(ModelEntry(name="flowers", title="Flowers (shipped)", detail="5 kinds of flowers"))
     for run in store.list():
         summary = run.summary()
         for which in ("best", "last"):
@@ -43,12 +50,7 @@ def list_checkpoints(store: RunStore) -> tuple[ModelEntry, ...]:
                 name = run.run_id if which == "best" else f"{run.run_id}/last"
                 title = f"{summary.name or run.run_id} · {which} epoch"
                 runs.append(ModelEntry(name=name, title=title, detail=f"{summary.model} on {summary.dataset}"))
-    imagenet = [
-        ModelEntry(name=IMAGENET + name, title=f"ImageNet {name}", detail="1000 classes, torchvision's weights")
-        for name in PRETRAINED_MODELS
-        if is_pretrained_cached(name)
-    ]
-    return (*shipped, *runs, *imagenet)
+    return (*shipped, *runs, *(_cached_imagenet() if with_imagenet else ()))
 
 
 def load_classifier(
@@ -58,6 +60,8 @@ def load_classifier(
 
     Paths are for the command line; a page must not be able to name files of the server.
     """
+    from resnet_core.inference.classifier import Classifier
+
     if name.startswith(IMAGENET):
         return Classifier.pretrained(name.removeprefix(IMAGENET), device=device)
     return Classifier.load(checkpoint_path(name, store, allow_paths=allow_paths), device=device)
@@ -69,9 +73,11 @@ def checkpoint_path(name: str, store: RunStore, *, allow_paths: bool = False) ->
         return SHIPPED
     if allow_paths and Path(name).is_file():
         return Path(name)
-    run_id, _, which = name.partition("/")
+    run_id, slash, which = name.partition("/")
     try:
-        return store.get(run_id).checkpoint_path(which if which == "last" else "best")
+        if slash and which not in ("best", "last"):
+            raise RunError(f"A run keeps best and last, not “{display_name(which)}”.")
+        return store.get(run_id).checkpoint_path(which or "best")
     except RunError as error:
         if "no checkpoint yet" in str(error):
             raise
@@ -79,7 +85,11 @@ def checkpoint_path(name: str, store: RunStore, *, allow_paths: bool = False) ->
         raise CheckpointError(f"There is no model “{display_name(name)}”; use {kinds}.") from error
 
 
-def _shipped_detail() -> str:
-    metrics = read_checkpoint(SHIPPED).metrics
-    top1 = metrics.get("val_top1")
-    return f"5 kinds of flowers, {top1:.1%} right on photos it has not seen" if top1 else "5 kinds of flowers"
+def _cached_imagenet() -> list[ModelEntry]:
+    from resnet_core.models.pretrained import PRETRAINED_MODELS, is_pretrained_cached
+
+    return [
+        ModelEntry(name=IMAGENET + name, title=f"ImageNet {name}", detail="1000 classes, torchvision's weights")
+        for name in PRETRAINED_MODELS
+        if is_pretrained_cached(name)
+    ]

@@ -1,7 +1,7 @@
 """From a picture to ranked answers, with the checkpoint's own preprocessing, class names and temperature.
 
-    classifier = Classifier.load(path)
-    classifier.classify(image).predictions[0]     # Prediction(label="tulips", probability=0.93)
+classifier = Classifier.load(path)
+classifier.classify(image).predictions[0]     # Prediction(label="tulips", probability=0.93)
 """
 
 import time
@@ -45,7 +45,8 @@ class Classifier:
     def __init__(self, checkpoint: Checkpoint, model: nn.Module, *, device: torch.device | None = None) -> None:
         self.checkpoint = checkpoint
         self.device = device or torch.device("cpu")
-        self.model = model.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        model = model.to(self.device).to(memory_format=torch.channels_last)
+        self.model: nn.Module = model.eval().requires_grad_(False)
 
     @classmethod
     def load(cls, path: Path, *, device: torch.device | None = None) -> "Classifier":
@@ -58,9 +59,7 @@ class Classifier:
         weights = load_pretrained(name)
         model = build_model(name)
         model.load_state_dict(weights.state_dict)
-        preprocessing = Preprocessing(
-            resize=weights.resize, crop=weights.crop, mean=weights.mean, std=weights.std
-        )
+        preprocessing = Preprocessing(resize=weights.resize, crop=weights.crop, mean=weights.mean, std=weights.std)
         checkpoint = Checkpoint(
             architecture=name,
             architecture_arguments=dict(model.architecture_arguments),
@@ -79,16 +78,16 @@ class Classifier:
         return self.classify_batch([image], top_k=top_k)[0]
 
     def classify_batch(self, images: Sequence[Image.Image], *, top_k: int | None = None) -> list[Classification]:
-        """The answers for some RGB pictures, in their order. Raises CheckpointError if the model answers with no numbers."""
+        """The answers for some RGB pictures, in their order. Raises CheckpointError if they are not numbers."""
+        if not images:
+            return []
         started = time.perf_counter()
         preprocessing = self.checkpoint.preprocessing
         squares = [preprocessing.square(image) for image in images]
         inputs = torch.stack([preprocessing.normalize(to_pixels(square)) for square in squares])
         probabilities = self.probabilities(inputs)
         seconds = (time.perf_counter() - started) / len(images)
-        return [
-            self._answer(row, square, seconds, top_k) for row, square in zip(probabilities, squares, strict=True)
-        ]
+        return [self._answer(row, square, seconds, top_k) for row, square in zip(probabilities, squares, strict=True)]
 
     @torch.inference_mode()
     def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -29,7 +29,7 @@ class ClassScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Scores in [0, 1]; `confusion[i][j]` counts pictures of class i answered as class j; ece after Guo et al. 2017, §2."""
+    """Scores in [0, 1]; `confusion[i][j]` counts pictures of class i answered as j; ece after Guo et al. 2017, §2."""
 
     n: int
     top1: float
@@ -73,9 +73,7 @@ def evaluate(
             "they cannot be compared."
         )
     preprocessing = classifier.checkpoint.preprocessing
-    store = load_pixels(
-        dataset, split, size=preprocessing.resize, exact=True, progress=progress, root=cache_root
-    )
+    store = load_pixels(dataset, split, size=preprocessing.resize, exact=True, progress=progress, root=cache_root)
     loader = ValLoader(store=store, preprocessing=preprocessing, batch_size=batch_size, device=classifier.device)
     probabilities = torch.cat([classifier.probabilities(batch.images) for batch in loader])
     return score(probabilities, store.targets, dataset.class_names, skipped=store.skipped)

@@ -2,20 +2,24 @@
 
 A built model remembers its `architecture` and `architecture_arguments`, so a checkpoint can store both and
 `build_model(architecture, **architecture_arguments)` builds the same network again.
+
+Naming networks costs nothing: torch is imported by the first one that is built, so a page can offer them before.
 """
+
+from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from resnet_core.errors import ModelError
-from resnet_core.models.cifar import CifarResNet, TutorialCifarNet
-from resnet_core.models.pretrained import load_pretrained
-from resnet_core.models.resnet import STEMS, BasicBlock, Bottleneck, Network, ResNet
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from resnet_core.models.resnet import Network
 
 MAX_CLASSES = 100_000  # far beyond ImageNet-21k; more is a slip of the keyboard, not a data set
 MAX_WIDTH = 1024
@@ -44,14 +48,30 @@ class Architecture:
     default_num_classes: int
 
 
-def _imagenet(
-    depth: int, block: type[BasicBlock] | type[Bottleneck], layers: tuple[int, ...]
-) -> Architecture:
+def _build_imagenet(block: str, layers: tuple[int, ...], **settings: Any) -> Network:
+    from resnet_core.models import resnet
+
+    return resnet.ResNet(getattr(resnet, block), layers, **settings)
+
+
+def _build_cifar(depth: int, **settings: Any) -> Network:
+    from resnet_core.models.cifar import CifarResNet
+
+    return CifarResNet(depth, **settings)
+
+
+def _build_tutorial(**settings: Any) -> Network:
+    from resnet_core.models.cifar import TutorialCifarNet
+
+    return TutorialCifarNet(**settings)
+
+
+def _imagenet(depth: int, block: str, layers: tuple[int, ...]) -> Architecture:
     return Architecture(
         name=f"resnet{depth}",
         family="imagenet",
         title=f"ResNet-{depth}",
-        builder=partial(ResNet, block, layers),
+        builder=partial(_build_imagenet, block, layers),
         options=IMAGENET_OPTIONS,
         default_image_size=224,
         min_image_size=1,
@@ -64,7 +84,7 @@ def _cifar(depth: int) -> Architecture:
         name=f"resnet{depth}",
         family="cifar",
         title=f"ResNet-{depth} (CIFAR)",
-        builder=partial(CifarResNet, depth),
+        builder=partial(_build_cifar, depth),
         options=CIFAR_OPTIONS,
         default_image_size=32,
         min_image_size=1,
@@ -76,7 +96,7 @@ _TUTORIAL = Architecture(
     name="tutorial-cifar",
     family="tutorial",
     title="Tutorial ResNet (CIFAR-10)",
-    builder=TutorialCifarNet,
+    builder=_build_tutorial,
     options=TUTORIAL_OPTIONS,
     default_image_size=32,
     min_image_size=3,
@@ -86,11 +106,11 @@ _TUTORIAL = Architecture(
 _ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
-        _imagenet(18, BasicBlock, (2, 2, 2, 2)),
-        _imagenet(34, BasicBlock, (3, 4, 6, 3)),
-        _imagenet(50, Bottleneck, (3, 4, 6, 3)),
-        _imagenet(101, Bottleneck, (3, 4, 23, 3)),
-        _imagenet(152, Bottleneck, (3, 8, 36, 3)),
+        _imagenet(18, "BasicBlock", (2, 2, 2, 2)),
+        _imagenet(34, "BasicBlock", (3, 4, 6, 3)),
+        _imagenet(50, "Bottleneck", (3, 4, 6, 3)),
+        _imagenet(101, "Bottleneck", (3, 4, 23, 3)),
+        _imagenet(152, "Bottleneck", (3, 8, 36, 3)),
         _TUTORIAL,
         *(_cifar(depth) for depth in (20, 32, 44, 56, 110, 1202)),
     )
@@ -144,6 +164,8 @@ def build_model(
 
 
 def _published_weights(name: str, settings: dict[str, Any]) -> dict[str, Tensor]:
+    from resnet_core.models.pretrained import load_pretrained
+
     for key in ("stem", "width", "residual"):
         if key in settings and settings[key] != IMAGENET_OPTIONS[key]:
             raise ModelError(
@@ -174,8 +196,7 @@ def _check_arguments(architecture: Architecture, arguments: dict[str, Any]) -> N
                 f"it has {', '.join(architecture.options)}."
             )
         if key == "stem":
-            if value not in STEMS:
-                raise ModelError(f"There is no stem called {value!r}; choose one of {', '.join(STEMS)}.")
+            continue  # the network itself knows its stems
         elif key == "width":
             _check_count(key, value, MAX_WIDTH)
         else:

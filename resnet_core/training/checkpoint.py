@@ -1,9 +1,11 @@
-"""One `.safetensors` file that is all a trained model needs: weights, architecture, class names, preprocessing, calibration,
-metrics, and where it came from. Safetensors holds no code; a checksum notices flipped bits, which load silently otherwise.
+"""One `.safetensors` file that is all a trained model needs: weights, architecture, class names, preprocessing,
+calibration, metrics, and where it came from. Safetensors holds no code; checksums over the weights and over the
+description notice flipped bits, which load silently otherwise.
 """
 
 import hashlib
 import json
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,10 +16,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
+from resnet_core.data.image_gate import visible_text
 from resnet_core.data.images import display_name
 from resnet_core.data.preprocessing import Preprocessing
-from resnet_core.errors import CheckpointError, ModelError
+from resnet_core.errors import CheckpointError, ModelError, ResNetLabError
 from resnet_core.files import replacing
 from resnet_core.models.zoo import build_model
 
@@ -67,8 +71,9 @@ def save_checkpoint(
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "sha256": _checksum(tensors),
     }
+    text = json.dumps({**header, "description_sha256": _description_checksum(header)})
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"resnet_lab": json.dumps(header, ensure_ascii=False)})
+        save_file(tensors, temporary, metadata={"resnet_lab": text})
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -82,10 +87,12 @@ def load_checkpoint(path: Path) -> tuple[Checkpoint, nn.Module]:
     checkpoint = _parse(header, path)
     tensors = _read_tensors(path)
     if _checksum(tensors) != header.get("sha256"):
-        raise CheckpointError(f"{_shown(path)} is damaged: its checksum does not match; copy it again or use another.")
-    model = _build(checkpoint, path)
-    _check_fit(model, tensors, path)
-    model.load_state_dict(tensors)
+        raise CheckpointError(_damaged(path))
+    model = _build_hollow(checkpoint, path)
+    expected = model.state_dict()
+    _check_fit(expected, tensors, path)
+    filled = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
+    model.load_state_dict(filled, assign=True)
     return checkpoint, model.eval()
 
 
@@ -103,6 +110,11 @@ def _checksum(tensors: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _description_checksum(header: Mapping[str, Any]) -> str:
+    content = {key: value for key, value in header.items() if key != "description_sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def _read_header(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint {_shown(path)}.")
@@ -112,17 +124,23 @@ def _read_header(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as opened:
             text = (opened.metadata() or {}).get("resnet_lab")
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{_shown(path)} is not a readable checkpoint; a .safetensors file was expected.") from error
+        raise CheckpointError(
+            f"{_shown(path)} is not a readable checkpoint; a .safetensors file was expected."
+        ) from error
     if text is None:
-        raise CheckpointError(f"{_shown(path)} holds weights but not what they belong to; it was not written by ResNet Lab.")
+        raise CheckpointError(
+            f"{_shown(path)} holds weights but not what they belong to; it was not written by ResNet Lab."
+        )
     try:
         header = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError(f"{_shown(path)} has a damaged description.") from error
     if not isinstance(header, dict) or not isinstance(header.get("format_version"), int):
         raise CheckpointError(f"{_shown(path)} has a damaged description.")
     if header["format_version"] > FORMAT_VERSION:
         raise CheckpointError(f"{_shown(path)} was written by a newer ResNet Lab; update this one to open it.")
+    if header.get("description_sha256", (right := _description_checksum(header))) != right:
+        raise CheckpointError(_damaged(path))
     return header
 
 
@@ -136,45 +154,82 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 def _parse(header: dict[str, Any], path: Path) -> Checkpoint:
     try:
+        threshold = header.get("unknown_threshold")
         return Checkpoint(
             architecture=str(header["architecture"]),
             architecture_arguments=dict(header["architecture_arguments"]),
-            class_names=tuple(str(name) for name in header["class_names"]),
+            class_names=_class_names(header["class_names"]),
             preprocessing=Preprocessing.from_json(header["preprocessing"]),
             flip_average=bool(header.get("flip_average", False)),
-            temperature=float(header.get("temperature", 1.0)),
-            unknown_threshold=header.get("unknown_threshold"),
+            temperature=_temperature(header.get("temperature", 1.0)),
+            unknown_threshold=None if threshold is None else float(threshold),
             metrics=dict(header.get("metrics", {})),
             training=dict(header.get("training", {})),
             data_fingerprint=str(header.get("data_fingerprint", "")),
             versions=dict(header.get("versions", {})),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{_shown(path)} has an incomplete description ({error}).") from error
+    except (KeyError, TypeError, ValueError, AttributeError, ResNetLabError) as error:
+        raise CheckpointError(f"{_shown(path)} has an incomplete description ({visible_text(str(error))}).") from error
 
 
-def _build(checkpoint: Checkpoint, path: Path) -> nn.Module:
+def _class_names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError("class_names is not a list of names")
+    return tuple(value)
+
+
+def _temperature(value: Any) -> float:
+    if not 0 < float(value) < math.inf:
+        raise ValueError("temperature is not above 0")
+    return float(value)
+
+
+class _Hollow(TorchFunctionMode):
+    """Inside, what `torch.nn.init` is asked to fill stays as it is: no memory touched, no random number drawn."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return (kwargs or {})["tensor"] if "tensor" in (kwargs or {}) else args[0]
+        return func(*args, **(kwargs or {}))
+
+
+def _build_hollow(checkpoint: Checkpoint, path: Path) -> nn.Module:
+    """The network the file describes, without memory: a forged description cannot ask for gigabytes."""
+    arguments = checkpoint.architecture_arguments
     try:
-        model = build_model(checkpoint.architecture, **checkpoint.architecture_arguments)
+        if "pretrained" in arguments:
+            raise ModelError("a checkpoint has its own weights")
+        with torch.device("meta"), _Hollow():
+            model = build_model(checkpoint.architecture, **arguments)
     except (ModelError, TypeError) as error:
-        raise CheckpointError(f"{_shown(path)} describes a network this version cannot build: {error}") from error
-    if checkpoint.architecture_arguments.get("num_classes") != len(checkpoint.class_names):
-        raise CheckpointError(f"{_shown(path)} names {len(checkpoint.class_names)} classes but its network has another number.")
+        reason = visible_text(str(error))
+        raise CheckpointError(f"{_shown(path)} describes a network this version cannot build: {reason}") from error
+    if model.num_classes != len(checkpoint.class_names):
+        raise CheckpointError(
+            f"{_shown(path)} names {len(checkpoint.class_names)} classes, but its network has another number."
+        )
     return model
 
 
-def _check_fit(model: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Names, shapes and finiteness are compared before a single value is copied."""
-    expected = model.state_dict()
+def _check_fit(expected: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Names, shapes and finiteness are compared before a single value is taken over."""
     if expected.keys() != tensors.keys():
         odd = sorted(expected.keys() ^ tensors.keys())
-        raise CheckpointError(f"{_shown(path)} does not fit its network: {len(odd)} layers differ, first {odd[0]}.")
+        raise CheckpointError(
+            f"{_shown(path)} does not fit its network: {len(odd)} layers differ, first {display_name(odd[0])}."
+        )
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             want, have = tuple(expected[name].shape), tuple(tensor.shape)
             raise CheckpointError(f"{_shown(path)}: {name} has shape {have}, but the network needs {want}.")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"{_shown(path)} holds values that are not numbers in {name}; it cannot be used.")
+
+
+def _damaged(path: Path) -> str:
+    return f"{_shown(path)} is damaged: its checksum does not match; copy it again or use another."
 
 
 def _shown(path: Path) -> str:

@@ -1,14 +1,16 @@
-"""What a training is asked to do. `TrainConfig` may leave things open (None); `resolve` fills them in by data and device
-and says in sentences what it picked and why. Checked at birth: a bad value never reaches the training thread.
+"""What a training is asked to do. `TrainConfig` may leave things open (None); `resolve` fills them in by data and
+device and says in sentences what it picked and why. Checked at birth (ConfigError, ModelError): a bad value never
+reaches the training thread.
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from resnet_core.data.image_gate import visible_text
 from resnet_core.errors import ConfigError
+from resnet_core.models.zoo import get_architecture
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "one-cycle")
@@ -38,7 +40,7 @@ class TrainConfig:
     weight_decay: float | None = None
     schedule: str | None = None
     warmup: float = 0.15  # share of all steps the one-cycle and cosine schedules rise for
-    label_smoothing: float | None = None  # share of the target spread over all classes (Szegedy et al. 2016, §7)
+    label_smoothing: float | None = None  # target spread over all classes (Szegedy et al. 2016, §7), a share
     class_weights: str = "none"  # "balanced": inverse to how often a class occurs
     ema_decay: float | None = None  # averaged weights are judged and kept; 0 turns it off
     augment: str | None = None
@@ -56,6 +58,7 @@ class TrainConfig:
     name: str = ""  # a person's name for the run
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _check_choices(self)
         _check_numbers(self)
 
@@ -77,6 +80,19 @@ class TrainConfig:
         return dataclasses.replace(self, **changes)
 
 
+def _check_types(config: TrainConfig) -> None:
+    for field in dataclasses.fields(config):
+        value, kind = getattr(config, field.name), str(field.type)
+        if value is None and "None" in kind:
+            continue
+        if "bool" in kind and not isinstance(value, bool):
+            raise ConfigError(f"{_words(field.name)} must be true or false, not {visible_text(str(value))}.")
+        if "str" in kind and not isinstance(value, str):
+            raise ConfigError(f"{_words(field.name)} must be a text, not {visible_text(str(value))}.")
+    if config.model is not None:
+        get_architecture(config.model)
+
+
 def _check_choices(config: TrainConfig) -> None:
     choices: tuple[tuple[str, str | None, tuple[str, ...]], ...] = (
         ("optimizer", config.optimizer, OPTIMIZERS),
@@ -89,11 +105,13 @@ def _check_choices(config: TrainConfig) -> None:
     )
     for field, value, allowed in choices:
         if value is not None and value not in allowed:
-            raise ConfigError(f"{_words(field)} must be one of {', '.join(allowed)}, not “{str(value)[:60]}”.")
+            raise ConfigError(f"{_words(field)} must be one of {', '.join(allowed)}, not “{visible_text(value)}”.")
     if config.pretrained and config.init_from:
         raise ConfigError("Choose either pretrained weights or a checkpoint to start from, not both.")
     if config.start_image_size is not None and config.augment in ("none", "flip"):
-        raise ConfigError("A growing picture size needs random cuts; choose augmentation crop-flip, standard or strong.")
+        raise ConfigError(
+            "A growing picture size needs random cuts; choose augmentation crop-flip, standard or strong."
+        )
 
 
 # field: least, most, whole number?
@@ -122,11 +140,15 @@ def _check_numbers(config: TrainConfig) -> None:
         if value is None:
             continue
         number = isinstance(value, int) if whole else isinstance(value, int | float)
-        if isinstance(value, bool) or not number or not math.isfinite(value) or not least <= value <= most:
+        if isinstance(value, bool) or not number or not least <= value <= most:
             kind = "a whole number" if whole else "a number"
-            raise ConfigError(f"{_words(field)} must be {kind} from {least:g} to {most:g}, not {str(value)[:40]}.")
+            raise ConfigError(
+                f"{_words(field)} must be {kind} from {least:g} to {most:g}, not {visible_text(str(value))}."
+            )
     if config.resize is not None and config.image_size is not None and config.resize < config.image_size:
-        raise ConfigError(f"Resize ({config.resize} px) must not be smaller than the image size ({config.image_size} px).")
+        raise ConfigError(
+            f"Resize ({config.resize} px) must not be smaller than the image size ({config.image_size} px)."
+        )
     if config.start_image_size and config.image_size and config.start_image_size > config.image_size:
         raise ConfigError("The first epochs cannot use larger pictures than the last.")
 

@@ -49,6 +49,13 @@ class Control:
         if self._stop_now.is_set():
             raise StopAsked
 
+    def rest(self, seconds: float) -> None:
+        """Returns after so many seconds. Raises StopAsked as soon as a stop now is asked for."""
+        if self._stop_now.wait(seconds):
+            raise StopAsked
+
     def wait(self) -> None:
-        """Returns once the pause is over."""
-        self._going.wait()
+        """Returns once the pause is over. Raises StopAsked, even where someone paused right after asking to stop."""
+        while not self._going.wait(0.5):
+            self.check()
+        self.check()

@@ -6,8 +6,10 @@ Whatever happens, the last event is exactly one RunEnded. What should be kept go
 for arrives through a `Control`.
 """
 
+import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -22,9 +24,15 @@ from resnet_core.training.session import Session, Validation
 
 log = logging.getLogger(__name__)
 
+RETRY_SECONDS = 5.0  # between two attempts to save on a full disk
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class Saver(Protocol):
-    """Keeps what a training makes. Called between steps, in the training thread."""
+    """Keeps what a training makes. Called between steps, in the training thread.
+
+    An OSError of a full disk means: not now. The training waits and asks again.
+    """
 
     def save_best(self, session: Session, validation: Validation) -> None:
         """The judged model is the best so far."""
@@ -64,31 +72,41 @@ def fit(
     Never raises for what goes wrong inside: that is RunEnded(status="failed") with a sentence.
     """
     saver, control = saver or KeepNothing(), control or Control()
-    session: Session | None = None
     try:
-        session = Session(config, dataset, state=resume, progress=progress)
+        session = Session(config, dataset, state=resume, progress=_heeding(progress, control))
         yield session.started()
         yield from _warnings(session)
         if resume is not None:
             yield Resumed(step=session.position.step)
-        yield from _epochs(session, saver, control)
-        early = session.position.epoch <= session.epochs
-        ending = RunEnded(status="stopped", reason="Stopped after the epoch, as asked.") if early else _finished(session)
+        ending = yield from _until_stopped(session, saver, control)
     except StopAsked:
-        assert session is not None
-        saver.save_resume(session)
-        ending = RunEnded(status="stopped", reason=f"Stopped after step {session.position.step}, as asked.")
+        ending = RunEnded(status="stopped", reason="Stopped while the pictures were prepared, as asked.")
     except ResNetLabError as error:
         ending = RunEnded(status="failed", reason=str(error))
-    except torch.OutOfMemoryError:
-        ending = RunEnded(status="failed", reason="The device ran out of memory; use a smaller batch or picture size.")
     except OSError as error:
         log.exception("training failed")
-        ending = RunEnded(status="failed", reason=f"A file could not be read or written ({error.strerror or error}).")
+        ending = RunEnded(status="failed", reason=f"A file could not be read or written ({_why(error)}).")
     except Exception as error:
         log.exception("training failed")
-        ending = RunEnded(status="failed", reason=f"The training broke off unexpectedly ({type(error).__name__}); see the log.")
+        ending = RunEnded(status="failed", reason=_unforeseen(error))
     yield ending
+
+
+def _until_stopped(session: Session, saver: Saver, control: Control) -> Generator[Event, None, RunEnded]:
+    try:
+        yield from _epochs(session, saver, control)
+    except StopAsked:
+        reason = f"Stopped after step {session.position.step}, as asked."
+        try:
+            saver.save_resume(session)
+        except OSError as error:
+            reason += f" It could not be saved there ({_why(error)}); Resume goes on from where it last was."
+        return RunEnded(status="stopped", reason=reason)
+    if session.position.epoch <= session.epochs:
+        return RunEnded(status="stopped", reason="Stopped after the epoch, as asked.")
+    best = session.position.best_top1
+    reason = f"All {session.epochs} epochs are done; best validation accuracy {best:.1%}."
+    return RunEnded(status="finished", reason=reason)
 
 
 def _epochs(session: Session, saver: Saver, control: Control) -> Iterator[Event]:
@@ -98,25 +116,46 @@ def _epochs(session: Session, saver: Saver, control: Control) -> Iterator[Event]
                 yield step_ended
             yield from _heed(session, saver, control)
         validation = session.validate(control)
-        epoch_ended = session.end_epoch(validation)
-        yield epoch_ended
-        if epoch_ended.best:
-            saver.save_best(session, validation)
-            yield CheckpointSaved(kind="best", epoch=epoch_ended.epoch, step=epoch_ended.step)
-        saver.save_epoch(session, validation)
-        yield CheckpointSaved(kind="last", epoch=epoch_ended.epoch, step=epoch_ended.step)
+        ended = session.end_epoch(validation)
+        yield ended
+        if ended.best:
+            yield from _kept(partial(saver.save_best, session, validation), session, control)
+            yield CheckpointSaved(kind="best", epoch=ended.epoch, step=ended.step)
+        yield from _kept(partial(saver.save_epoch, session, validation), session, control)
+        yield CheckpointSaved(kind="last", epoch=ended.epoch, step=ended.step)
         if control.ends_after_epoch:
             return
+
+
+def _kept(save: Callable[[], None], session: Session, control: Control) -> Iterator[Event]:
+    """Saves; where the disk is full, pauses and tries again until it is not. Raises StopAsked, other OSErrors."""
+    waiting = False
+    while True:
+        try:
+            save()
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            if not waiting:
+                log.exception("saving failed")
+                full = f"The run could not be saved ({_why(error)})"
+                yield Warned(message=f"{full}; the training waits and goes on once there is room.")
+                yield Paused(step=session.position.step)
+            waiting = True
+            control.rest(RETRY_SECONDS)
+        else:
+            break
+    if waiting:
+        yield Resumed(step=session.position.step)
 
 
 def _heed(session: Session, saver: Saver, control: Control) -> Iterator[Event]:
     """Between two steps: stop or wait if someone asked for it. Raises StopAsked."""
     control.check()
     if control.pausing:
-        saver.save_resume(session)
+        yield from _kept(partial(saver.save_resume, session), session, control)
         yield Paused(step=session.position.step)
         control.wait()
-        control.check()
         yield Resumed(step=session.position.step)
 
 
@@ -128,6 +167,23 @@ def _warnings(session: Session) -> Iterator[Warned]:
         yield Warned(message=f"{len(skipped):,} pictures could not be read and are left out: {path}{more} ({reason})")
 
 
-def _finished(session: Session) -> RunEnded:
-    best = session.position.best_top1
-    return RunEnded(status="finished", reason=f"All {session.epochs} epochs are done; best validation accuracy {best:.1%}.")
+def _heeding(progress: Progress | None, control: Control) -> Progress:
+    """The same progress, which also notices between two pictures that a stop was asked for."""
+
+    def told(done: int, total: int) -> None:
+        control.check()
+        if progress:
+            progress(done, total)
+
+    return told
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or type(error).__name__
+
+
+def _unforeseen(error: Exception) -> str:
+    short = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    if short:
+        return "The memory ran out; use a smaller batch or picture size."
+    return f"The training broke off unexpectedly ({type(error).__name__}); see the log."

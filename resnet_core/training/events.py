@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted:
-    """Everything is decided: what is trained, on which data, where, and how long; `notes` say what was picked and why."""
+    """Everything is decided: what is trained, on which data, where and how long; `notes` say what was picked, why."""
 
     model: str
     dataset: str

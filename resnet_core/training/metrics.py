@@ -1,4 +1,6 @@
-"""Sums and counts, divided once. (A mean of batch means is wrong: 64 pictures at 1.0 and one at 0.0 give 0.50, not 0.985.)"""
+"""Sums and counts, divided once. (A mean of batch means is wrong: 64 pictures at 1.0 and one at 0.0 give 0.50
+instead of 0.985.)
+"""
 
 import torch
 
@@ -14,7 +16,11 @@ class Tally:
         hits = (logits.detach().argmax(1) == targets).sum()
         count = len(targets)
         self._sums += torch.stack(
-            [mean_loss.detach().to(self._sums) * count, hits.to(self._sums), torch.full_like(self._sums[0], count)]
+            [
+                mean_loss.detach().to(self._sums) * count,
+                hits.to(self._sums),
+                torch.full_like(self._sums[0], count),
+            ]
         )
 
     def state(self) -> torch.Tensor:

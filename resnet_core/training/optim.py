@@ -44,7 +44,7 @@ def learning_rate_at(step: int, *, schedule: str, peak: float, total_steps: int,
         return peak * (1.0 if done < 0.5 else 0.1 if done < 0.75 else 0.01)
     if schedule == "cosine":
         if done < warmup:
-            return peak * step / max(1.0, warmup * total_steps)
+            return peak * min(1.0, step / max(1.0, warmup * total_steps))
         return peak * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
     low, last = peak / 25, peak / 25 / 1e4
     if done < warmup:

@@ -1,13 +1,14 @@
 """Named sets of settings. The two tutorials are reproduced exactly; `default` is what you would pick today.
 
-    default            chosen by data and device, see `resolve`
-    tutorial-flowers   T1: ResNet-34, 224 px, random cut and flip, batch 16, Adam 1e-4, 3 epochs
-    tutorial-cifar10   T2: its small ResNet, 32 px, no normalisation, batch 32, Adam 1e-3
-    flowers            the recipe of the shipped checkpoint
+default            chosen by data and device, see `resolve`
+tutorial-flowers   T1: ResNet-34, 224 px, random cut and flip, batch 16, Adam 1e-4, 3 epochs
+tutorial-cifar10   T2: its small ResNet, 32 px, no normalisation, batch 32, Adam 1e-3
+flowers            the recipe of the shipped checkpoint
 """
 
 from typing import Any
 
+from resnet_core.data.image_gate import visible_text
 from resnet_core.errors import ConfigError
 from resnet_core.training.config import TrainConfig
 
@@ -85,6 +86,6 @@ PRESET_TITLES = {
 def make_config(preset: str = "default", **settings: Any) -> TrainConfig:
     """The preset's settings with `settings` laid over them; None among them means: as the preset says."""
     if preset not in PRESETS:
-        raise ConfigError(f"“{str(preset)[:60]}” is not a preset; use one of {', '.join(PRESETS)}.")
+        raise ConfigError(f"“{visible_text(str(preset))}” is not a preset; use one of {', '.join(PRESETS)}.")
     given = {key: value for key, value in settings.items() if value is not None}
     return TrainConfig.from_json({**PRESETS[preset], **given, "preset": preset})

@@ -1,6 +1,7 @@
 """Fills in what a config leaves open, the way a practitioner would for this data and device, and says why."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from resnet_core.data.datasets import DatasetSpec
 from resnet_core.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
@@ -66,7 +67,10 @@ def _choose_model(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoic
     model = config.model or name
     family = get_architecture(model).family
     quick = dataset.name == "rendered-flowers" and family == "imagenet"
-    settings: dict[str, object] = {"model": name, "zero_init_residual": config.residual and family != "tutorial"}
+    settings: dict[str, object] = {
+        "model": name,
+        "zero_init_residual": config.residual and family != "tutorial",
+    }
     if family == "imagenet":
         settings |= {"stem": "small" if side < SMALL_PICTURE else "imagenet", "width": 32 if quick else 64}
     reason = f"Network: {name}, {why}." if config.model is None else "The rest of the network: as its paper has it."
@@ -76,7 +80,7 @@ def _choose_model(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoic
 def _choose_size(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoice) -> Choice:
     side = _picture_side(dataset)
     limit = 128 if device.device.type == "cpu" else 224
-    natural = 64 if dataset.name == "rendered-flowers" else min(limit, side)
+    natural = min(64 if dataset.name == "rendered-flowers" else limit, side)
     size = config.image_size or (natural if natural < SMALL_PICTURE else max(32, natural // 32 * 32))
     resize = size if side <= size else round(size * RESIZE_RATIO)
     settings: dict[str, object] = {"image_size": size, "resize": resize, "normalize": "imagenet"}
@@ -104,7 +108,10 @@ def _choose_optimizer(config: TrainConfig, dataset: DatasetSpec, device: DeviceC
         "weight_decay": 5e-4 if optimizer == "sgd" else 1e-2,
     }
     rate = config.learning_rate or peak
-    return Choice(settings=settings, reason=f"Optimizer: {optimizer}, learning rate up to {rate:g} and back to 0 (one-cycle).")
+    return Choice(
+        settings=settings,
+        reason=f"Optimizer: {optimizer}, learning rate up to {rate:g} and back to 0 (one-cycle).",
+    )
 
 
 def _choose_regularization(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoice) -> Choice:
@@ -123,8 +130,15 @@ def _check_together(config: TrainConfig) -> None:
     assert config.resize is not None
     assert config.model is not None
     if config.resize < config.image_size:
-        raise ConfigError(f"Resize ({config.resize} px) must not be smaller than the image size ({config.image_size} px).")
-    least = get_architecture(config.model).min_image_size
+        raise ConfigError(
+            f"Resize ({config.resize} px) must not be smaller than the image size ({config.image_size} px)."
+        )
+    architecture = get_architecture(config.model)
+    given = {"as_published": config.as_published, "residual": not config.residual}
+    odd = next((key for key, asked in given.items() if asked and key not in architecture.options), None)
+    if odd:
+        raise ConfigError(f"{architecture.title} has no setting {odd}; leave it out or choose another model.")
+    least = architecture.min_image_size
     if config.image_size < least:
         raise ConfigError(f"{config.model} needs pictures of at least {least} px, not {config.image_size}.")
     if config.pretrained and (config.stem == "small" or config.width not in (None, 64) or not config.residual):
@@ -139,3 +153,24 @@ def _picture_side(dataset: DatasetSpec) -> int:
         except ResNetLabError:
             continue
     return 224
+
+
+def prepare_default(data_dir: Path) -> None:
+    """Decodes what the default training of the built-in data set will ask for, so that its first step comes at once."""
+    from resnet_core.data.augment import get_policy
+    from resnet_core.data.datasets import load_dataset
+    from resnet_core.data.loaders import make_loaders
+    from resnet_core.device import choose_device
+
+    dataset = load_dataset("rendered-flowers", data_dir=data_dir)
+    where = choose_device()
+    config, _ = resolve(TrainConfig(), dataset, where)
+    assert config.augment is not None
+    make_loaders(
+        dataset,
+        make_preprocessing(config),
+        policy=get_policy(config.augment),
+        batch_size=1,
+        seed=0,
+        device=where.device,
+    )

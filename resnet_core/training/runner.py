@@ -1,7 +1,7 @@
-"""Runs trainings in a background thread, one at a time; more wait in order. Pages and API calls only ask and watch.
+"""Runs trainings in a background thread, one at a time; more wait in order. Pages and API calls ask and watch.
 
-The thread is not a daemon: it ends by itself after `shutdown`, having saved what it was doing. Whatever happens in it
-ends in one RunEnded on the disk.
+The thread is not a daemon: it ends by itself after `shutdown`, having saved what it was doing. Whatever happens in
+it ends in one RunEnded on the disk.
 """
 
 import contextlib
@@ -26,9 +26,10 @@ log = logging.getLogger(__name__)
 
 NICENESS = 10  # of the training thread: measured, it keeps a page's answer at 6 instead of 14 ms
 QUEUE_LIMIT = 20
+CLOSED = "The app is shutting down; start it again to train."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """One training, waiting or under way."""
 
@@ -53,17 +54,26 @@ class Runner:
         self._closed = False
 
     def start(self, config: TrainConfig) -> Run:
-        """Starts the training, or queues it behind the one under way. Raises ConfigError, DatasetError, RunError."""
+        """Starts the training, or queues it behind the one under way. Raises DatasetError or RunError."""
         dataset = load_dataset(config.dataset, data_dir=self._data_dir, seed=config.seed)
         self._check_room()
         run = self.store.create(config)
-        self._enqueue(run, config, dataset, None)
+        try:
+            self._enqueue(run, config, dataset, None)
+        except RunError:
+            self.store.remove(run.run_id)
+            raise
         return run
 
     def resume(self, run_id: str) -> Run:
-        """Ends a pause, or takes up a stopped, failed or interrupted run where it was saved. Asking twice does no harm."""
+        """Ends a pause, or takes up a stopped, failed or interrupted run where it was saved.
+
+        Asking twice does no harm. Raises RunError where there is nothing to go on with (yet).
+        """
         job = self._job(run_id)
         if job is not None:
+            if job.control.stopping:
+                raise RunError(f"Run {run_id} is about to stop; resume it once it has.")
             job.control.resume()
             return job.run
         run = self.store.get(run_id)
@@ -84,7 +94,7 @@ class Runner:
         return job.run
 
     def stop(self, run_id: str, *, after_epoch: bool = False) -> Run:
-        """Ends the run after the current step or epoch; a waiting run leaves the queue. Asking twice does no harm."""
+        """Ends the run after the current step or epoch; a waiting one leaves the queue. Asking twice does no harm."""
         job = self._job(run_id)
         if job is None:
             run = self.store.get(run_id)
@@ -96,8 +106,7 @@ class Runner:
             if waiting:
                 self._waiting.remove(job)
         if waiting:
-            with job.recorder:
-                job.recorder.write(RunEnded(status="stopped", reason="Taken from the queue before it started."))
+            _drop(job)
         else:
             job.control.stop(after_epoch=after_epoch)
         return job.run
@@ -108,7 +117,7 @@ class Runner:
             return self._current.run if self._current else None
 
     def phase(self, run_id: str) -> str | None:
-        """What this process is about to do with a run: "queued", "pausing", "stopping"; None when nothing is pending."""
+        """What this process is about to do with a run: "queued", "pausing", "stopping", or None."""
         job = self._job(run_id)
         if job is None:
             return None
@@ -127,8 +136,10 @@ class Runner:
         with self._lock:
             self._closed = True
             current, thread = self._current, self._thread
-        for run_id in self.queued():
-            self.stop(run_id)
+            waiting = list(self._waiting)
+            self._waiting.clear()
+        for job in waiting:
+            _drop(job)
         if current:
             current.control.stop()
         if thread:
@@ -137,7 +148,7 @@ class Runner:
         return True
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Returns once nothing is under way or waiting; False when that took longer than `timeout` seconds."""
+        """Returns once nothing is under way or waiting; False when that took more than `timeout` seconds."""
         with self._lock:
             thread = self._thread
         if thread is None:
@@ -146,11 +157,14 @@ class Runner:
         return not thread.is_alive()
 
     def _enqueue(self, run: Run, config: TrainConfig, dataset: DatasetSpec, state: dict[str, Any] | None) -> None:
-        recorder = RunRecorder(run, phase="queued")
-        job = Job(run, config, dataset, recorder, Control(), state)
         with self._lock:
+            if self._closed:
+                raise RunError(CLOSED)
+            if any(job.run.run_id == run.run_id for job in self._jobs()):
+                return  # two people asked at the same moment
+            job = Job(run, config, dataset, RunRecorder(run, phase="queued"), Control(), state)
             self._waiting.append(job)
-            if self._current is None and (self._thread is None or not self._thread.is_alive()):
+            if self._current is None:
                 self._current = self._waiting.popleft()
                 self._thread = threading.Thread(target=self._work, name="training")
                 self._thread.start()
@@ -184,14 +198,16 @@ class Runner:
     def _check_room(self) -> None:
         with self._lock:
             if self._closed:
-                raise RunError("The app is shutting down; start it again to train.")
+                raise RunError(CLOSED)
             if len(self._waiting) >= QUEUE_LIMIT:
                 raise RunError(f"{QUEUE_LIMIT} runs are waiting already; wait for one to end or stop one.")
 
     def _job(self, run_id: str) -> Job | None:
         with self._lock:
-            jobs = [*self._waiting, *([self._current] if self._current else [])]
-        return next((job for job in jobs if job.run.run_id == run_id), None)
+            return next((job for job in self._jobs() if job.run.run_id == run_id), None)
+
+    def _jobs(self) -> list[Job]:
+        return [*self._waiting, *([self._current] if self._current else [])]
 
     def _require(self, run_id: str) -> Job:
         job = self._job(run_id)
@@ -199,6 +215,11 @@ class Runner:
             run = self.store.get(run_id)
             raise RunError(f"Run {run_id} is {run.status()}; only a run under way in this app can be paused.")
         return job
+
+
+def _drop(job: Job) -> None:
+    with job.recorder:
+        job.recorder.write(RunEnded(status="stopped", reason="Taken from the queue before it started."))
 
 
 def _be_nice() -> None:

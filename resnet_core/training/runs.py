@@ -1,5 +1,5 @@
-"""Recorded trainings on disk: `runs/<run_id>/`. Files, not shared memory, so a reloaded page, a restarted app, a second
-browser, a run started from the command line and a post-mortem are all the same read.
+"""Recorded trainings on disk: `runs/<run_id>/`. Files, not shared memory, so a reloaded page, a restarted app, a
+second browser, a run started from the command line and a post-mortem are all the same read.
 
     config.json        the settings as asked for
     events.jsonl       one JSON object a line, append only; an incomplete last line is ignored
@@ -9,6 +9,7 @@ browser, a run started from the command line and a post-mortem are all the same 
     probes/            kept for later lessons
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -27,6 +28,7 @@ from resnet_core.training.config import TrainConfig
 
 FOREIGN_SILENCE = 60.0  # seconds without a heartbeat after which an owner on another host counts as dead
 ENDED = ("finished", "stopped", "failed")
+WAITING = ("queued", "preparing")
 
 
 class EventLog:
@@ -37,22 +39,22 @@ class EventLog:
         self._lock = threading.Lock()
         self._events: list[dict[str, Any]] = []
         self._offset = 0
+        self._inode = 0
 
     def read(self) -> list[dict[str, Any]]:
         """All events so far; the list is the log's own, so treat it as read-only."""
         with self._lock:
-            try:
-                size = self._path.stat().st_size
-            except OSError:
-                return self._events
-            if size < self._offset:  # replaced by a new file: start over
-                self._events, self._offset = [], 0
-            if size > self._offset:
-                self._append()
+            with contextlib.suppress(OSError):  # not there (yet): what was read stays
+                self._read_on()
             return self._events
 
-    def _append(self) -> None:
+    def _read_on(self) -> None:
         with self._path.open("rb") as opened:
+            status = os.fstat(opened.fileno())
+            if status.st_ino != self._inode or status.st_size < self._offset:  # another file: start over
+                self._events, self._offset, self._inode = [], 0, status.st_ino
+            if status.st_size == self._offset:
+                return
             opened.seek(self._offset)
             chunk = opened.read()
         complete = chunk[: chunk.rfind(b"\n") + 1]
@@ -104,15 +106,20 @@ class Run:
 
     def status(self) -> str:
         """queued, preparing, running, paused, finished, stopped, failed or interrupted."""
-        events = self._log.read()
-        for event in reversed(events):
+        for event in reversed(self._log.read()):
             if event["event"] == "RunEnded":
-                return str(event.get("status", "failed"))
+                phase = self.heartbeat().get("phase")
+                taken_up_again = phase in WAITING and self.owner_alive()
+                return str(phase if taken_up_again else event.get("status", "failed"))
             if event["event"] in ("RunStarted", "Resumed", "StepEnded", "EpochEnded"):
                 return "running" if self.owner_alive() else "interrupted"
             if event["event"] == "Paused":
                 return "paused" if self.owner_alive() else "interrupted"
-        return str(self.heartbeat().get("phase", "preparing")) if self.owner_alive() else "interrupted"
+        return self._phase() if self.owner_alive() else "interrupted"
+
+    def _phase(self) -> str:
+        phase = self.heartbeat().get("phase")
+        return phase if phase in WAITING else "preparing"
 
     def heartbeat(self) -> dict[str, Any]:
         """Who trains the run and what it is doing right now; empty when nobody ever did."""
@@ -125,11 +132,13 @@ class Run:
     def owner_alive(self) -> bool:
         """True while the process that trains the run lives (on another host: while its heartbeat is fresh)."""
         beat = self.heartbeat()
-        if not beat:
+        try:
+            if beat.get("host") == socket.gethostname() and os.name == "posix":
+                started = process_started(int(beat["pid"]))
+                return started is not None and started == str(beat["started"])
+            return abs(time.time() - float(beat["time"])) < FOREIGN_SILENCE
+        except (KeyError, TypeError, ValueError):
             return False
-        if beat.get("host") == socket.gethostname():
-            return beat.get("started") == process_started(int(beat.get("pid", 0)))
-        return abs(time.time() - float(beat.get("time", 0))) < FOREIGN_SILENCE
 
     def summary(self) -> RunSummary:
         """The run in one line; a run without readable settings is listed all the same."""
@@ -152,7 +161,7 @@ class Run:
             best_top1=best["val_top1"] if best else None,
             best_epoch=best["epoch"] if best else None,
             started=float(started["time"]) if started else None,
-            size_bytes=sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file()),
+            size_bytes=_size(self.folder),
         )
 
     def checkpoint_path(self, which: str = "best") -> Path:
@@ -188,17 +197,20 @@ class RunStore:
     def get(self, run_id: str) -> Run:
         """The run of that id. Raises RunError if there is none."""
         folder = self.runs_dir / run_id
-        if not run_id or Path(run_id).name != run_id or run_id.startswith(".") or not (folder / "config.json").is_file():
+        plain = run_id and Path(run_id).name == run_id and not run_id.startswith(".")
+        if not plain or not os.path.isfile(folder / "config.json"):  # unlike Path's, this question never raises
             raise RunError(f"There is no run “{display_name(run_id)}”.")
         with self._lock:
             return self._known.setdefault(run_id, Run(folder))
 
     def list(self) -> list[Run]:
         """All runs, newest first."""
-        if not self.runs_dir.is_dir():
-            return []
-        names = [path.name for path in self.runs_dir.iterdir() if (path / "config.json").is_file()]
-        return [self.get(name) for name in sorted(names, reverse=True) if not name.startswith(".")]
+        runs = []
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(self.runs_dir), reverse=True):
+                with contextlib.suppress(RunError):  # other folders, and runs removed in this moment
+                    runs.append(self.get(name))
+        return runs
 
     def remove(self, run_id: str) -> None:
         """Deletes the run's folder. Raises RunError while it is being trained."""
@@ -207,7 +219,10 @@ class RunStore:
             raise RunError(f"Run {run_id} is still {run.status()}; stop it first.")
         with self._lock:
             self._known.pop(run_id, None)
-        shutil.rmtree(run.folder)
+        try:
+            shutil.rmtree(run.folder)
+        except OSError as error:
+            raise RunError(f"Run {run_id} could not be removed ({error.strerror}).") from error
 
 
 def process_started(pid: int) -> str | None:
@@ -215,6 +230,8 @@ def process_started(pid: int) -> str | None:
 
     Together with the id it names one process for good: ids are used again.
     """
+    if os.name != "posix":
+        return "alive"  # there, the question itself would end the process
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -226,6 +243,14 @@ def process_started(pid: int) -> str | None:
     except (OSError, IndexError):
         return "alive"
     return None if fields[0] in "ZX" else fields[19]
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # a temporary file may be gone by now
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def _slug(config: TrainConfig) -> str:

@@ -1,5 +1,5 @@
-"""What a training owns while it runs: model, optimizer, average, loaders and its exact position; one optimizer step, one
-validation, and the whole state in and out. The order of things is `engine.fit`'s business.
+"""What a training owns while it runs: model, optimizer, average, loaders and its exact position; one optimizer step,
+one validation, and the whole state in and out. The order of things is `engine.fit`'s business.
 """
 
 import math
@@ -73,9 +73,9 @@ class Session:
         self.loaders = self._make_loaders(progress)
         self.notes = (*self.where.reasons, *notes, *dataset.notes)
         self.position = Position()
-        self.model = build_starting_model(self.config, len(dataset.class_names)).to(
-            self.where.device, memory_format=self.where.memory_format
-        )
+        model = build_starting_model(self.config, len(dataset.class_names), fresh=state is None)
+        self.model = model.to(self.where.device).to(memory_format=self.where.memory_format)
+        self._epoch_tally, self._window_tally = Tally(self.where.device), Tally(self.where.device)
         self._build_optimizer()
         if state is not None:
             self.restore(state)
@@ -119,7 +119,7 @@ class Session:
         return (*self.loaders.train.store.skipped, *self.loaders.val.store.skipped)
 
     def train_epoch(self) -> Iterator[StepEnded | None]:
-        """The rest of the current epoch, step by step; about a hundred steps of an epoch are reported, the others None."""
+        """The rest of the current epoch, step by step; about a hundred steps an epoch are reported, the others None."""
         self.model.train()
         self._clock.start()
         batches = self.loaders.train.epoch(
@@ -135,7 +135,8 @@ class Session:
 
     @torch.inference_mode()
     def validate(self, control: Control) -> Validation:
-        """The judged model's answers on all validation pictures. Raises StopAsked between two batches."""
+        """The judged model's answers on all validation pictures. Raises StopAsked between two batches,
+        RunError where they are not numbers."""
         model, loader = self.judged_model, self.loaders.val
         model.eval()
         logits, targets = [], []
@@ -147,6 +148,8 @@ class Session:
             control.check()
         all_logits, all_targets = torch.cat(logits), torch.cat(targets)
         loss = float(nn.functional.cross_entropy(all_logits.double(), all_targets))
+        if not math.isfinite(loss):
+            raise diverged(self.position.step)
         top1 = float((all_logits.argmax(1) == all_targets).double().mean())
         return Validation(logits=all_logits, targets=all_targets, paths=loader.store.paths, loss=loss, top1=top1)
 
@@ -192,8 +195,16 @@ class Session:
             class_names=self.dataset.class_names,
             preprocessing=self.preprocessing,
             flip_average=bool(self.config.flip_average),
-            metrics={"val_top1": validation.top1, "val_loss": validation.loss, "n_val": len(validation.targets)},
-            training={"config": self.config.to_json(), "epoch": self.position.epoch - 1, "step": self.position.step},
+            metrics={
+                "val_top1": validation.top1,
+                "val_loss": validation.loss,
+                "n_val": len(validation.targets),
+            },
+            training={
+                "config": self.config.to_json(),
+                "epoch": self.position.epoch - 1,
+                "step": self.position.step,
+            },
             data_fingerprint=self.dataset.fingerprint,
         )
 
@@ -235,7 +246,7 @@ class Session:
             logits = self.model(batch.images)
             loss = self._criterion(logits.float(), batch.targets)
         if self.where.device.type == "cpu" and not torch.isfinite(loss):
-            self._diverged()
+            raise diverged(self.position.step + 1)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
@@ -250,16 +261,10 @@ class Session:
     def _step_ended(self) -> StepEnded:
         loss, _, _ = self._window_tally.read()
         if not math.isfinite(loss):
-            self._diverged()
+            raise diverged(self.position.step)
         self._window_tally = Tally(self.where.device)
         step = self.position.step
         return StepEnded(step=step, epoch=self.position.epoch, loss=loss, learning_rate=self._learning_rate(step))
-
-    def _diverged(self) -> None:
-        raise RunError(
-            f"The loss is no longer a number at step {self.position.step + 1}; the best weights so far are kept. "
-            "Start again with a smaller learning rate."
-        )
 
     def _learning_rate(self, step: int) -> float:
         assert self.config.learning_rate is not None
@@ -313,12 +318,21 @@ class Session:
         return weights.to(self.where.device, torch.float32)
 
     def _fresh_tallies(self) -> None:
-        self._epoch_tally, self._window_tally = Tally(self.where.device), Tally(self.where.device)
+        self._epoch_tally = Tally(self.where.device)
+        self._window_tally = Tally(self.where.device)
         self._clock = Clock()
 
     def _source_size(self) -> int:
         assert self.config.resize is not None
         return self.config.resize
+
+
+def diverged(step: int) -> RunError:
+    """The failure of a training whose numbers have run away, seen at this step."""
+    return RunError(
+        f"The loss is no longer a number at step {step}; the best weights so far are kept. "
+        "Start again with a smaller learning rate."
+    )
 
 
 class Clock:

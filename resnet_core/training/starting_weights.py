@@ -2,10 +2,12 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from resnet_core.data.images import display_name
 from resnet_core.device import make_generator
 from resnet_core.errors import ConfigError
 from resnet_core.models.zoo import build_model
@@ -14,12 +16,18 @@ from resnet_core.training.config import TrainConfig
 from resnet_core.training.resolve import model_arguments
 
 
-def build_starting_model(config: TrainConfig, num_classes: int) -> nn.Module:
-    """The network of a resolved config, on the CPU. The same seed gives the same weights whatever other threads draw."""
+def build_starting_model(config: TrainConfig, num_classes: int, *, fresh: bool = True) -> nn.Module:
+    """The network of a resolved config, on the CPU; the same seed gives the same weights whatever others draw.
+
+    `fresh` False leaves out the weights from elsewhere, for a run whose own are about to be loaded. Raises
+    ConfigError, ModelError or CheckpointError where the weights cannot be had or do not fit.
+    """
     assert config.model is not None
-    arguments = model_arguments(config)
-    model = build_model(config.model, num_classes=num_classes, **arguments)
+    arguments: dict[str, Any] = model_arguments(config)
+    model: nn.Module = build_model(config.model, num_classes=num_classes, **arguments)
     draw_weights(model, make_generator("weights", config.seed))
+    if not fresh:
+        return model
     if config.pretrained:
         _load_body(model, dict(build_model(config.model, pretrained=True).state_dict()), config.model)
     elif config.init_from:
@@ -30,7 +38,7 @@ def build_starting_model(config: TrainConfig, num_classes: int) -> nn.Module:
 
 @torch.no_grad()
 def draw_weights(model: nn.Module, generator: torch.Generator) -> None:
-    """Kaiming-normal convolutions (He et al. 2015b, fan out) and torch's uniform rule for linear layers; BatchNorm stays."""
+    """Kaiming-normal convolutions (He et al. 2015b, fan out), torch's own rule for linear layers; BatchNorm stays."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
@@ -47,5 +55,7 @@ def _load_body(model: nn.Module, weights: dict[str, torch.Tensor], source: str) 
     missing = [name for name, tensor in own.items() if name not in weights or weights[name].shape != tensor.shape]
     if any(not name.startswith("fc.") for name in missing):
         odd = next(name for name in missing if not name.startswith("fc."))
-        raise ConfigError(f"The weights of {Path(source).name} do not fit this network: {odd} differs; choose the same model.")
+        raise ConfigError(
+            f"The weights of “{display_name(source)}” do not fit this network: {odd} differs; choose the same model."
+        )
     model.load_state_dict({name: tensor for name, tensor in weights.items() if name not in missing}, strict=False)

@@ -1,4 +1,4 @@
-"""The live board without a browser: what travels per poll, what is kept when it is thinned, what is refused."""
+"""The live board without a browser: what travels, what thinning keeps, what is refused."""
 
 import asyncio
 import json
@@ -342,9 +342,7 @@ def test_no_data_reaches_the_page_as_markup_or_from_elsewhere():
     for forbidden in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "EventSource", "fetch("):
         assert forbidden not in script
     assert re.findall(r"https?://[^\"]+", script) == ["http://www.w3.org/2000/svg"]
-    template = "".join(
-        (live_board.FOLDER / name).read_text() for name in ("live_board.html", "live_board.css")
-    )
+    template = "".join((live_board.FOLDER / name).read_text() for name in ("live_board.html", "live_board.css"))
     assert not re.search(r"https?:|url\(|\$\{|\{\{|`|\\", template)
 
 

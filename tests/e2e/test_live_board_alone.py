@@ -1,5 +1,7 @@
 """The live board alone in a page, fed by a run in memory and watched through a real Chromium."""
 
+import asyncio
+import gc
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,7 +79,9 @@ class MemoryRuns:
         self.runs[run_id].append({"event": "EpochEnded", "time": 1.7e9, "epoch": epoch} | values | pace)
 
 
-def tiny_app(runs: MemoryRuns) -> gr.Blocks:
+async def tiny_app(runs: MemoryRuns) -> gr.Blocks:
+    """Async because outside a running loop Gradio opens two event loops and never closes them."""
+
     def said(event: gr.EventData) -> str:
         return f"{event.run_id} {event.status}"
 
@@ -98,12 +102,14 @@ def tiny_app(runs: MemoryRuns) -> gr.Blocks:
 @pytest.fixture(scope="module")
 def app() -> Iterator[tuple[str, MemoryRuns]]:
     runs = MemoryRuns()
-    page = tiny_app(runs)
+    page = asyncio.run(tiny_app(runs))
     _, url, _ = page.launch(
         server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, ssr_mode=False, run_history=False
     )
     yield url, runs
     page.close()
+    asyncio.set_event_loop(None)  # what Gradio leaves open is then reported here, where it is expected,
+    gc.collect()  # and not in a later test
 
 
 @pytest.fixture(scope="module")
@@ -134,10 +140,11 @@ class Board:
         return int(self.root.get_attribute(f"data-{name}"))
 
     def wait_for_polls(self, more: int) -> None:
-        expect(self.root).to_have_attribute(
-            "data-polls",
-            re.compile(f"^({'|'.join(str(self.number('polls') + more + i) for i in range(30))})$"),
-        )
+        enough = f"Number(document.querySelector('.lb').dataset.polls) >= {self.number('polls') + more}"
+        self.page.wait_for_function(f"() => {enough}")
+
+    def events_sent(self) -> int:
+        return len([address for address in self.addresses if address.endswith(("/run/predict", "/queue/join"))])
 
     def chart(self, name: str) -> Any:
         return self.page.locator(f"[data-chart={name}] .lb-svg")
@@ -169,16 +176,12 @@ def test_from_empty_to_running_to_finished_without_touching_the_page(app, contex
     three_epochs(runs)
     expect(board.part("title")).to_have_text("run a")
     expect(board.part("status")).to_have_text("running")
-    expect(board.part("progress")).to_have_text(
-        "epoch 3 of 10 · step 30 of 100 · 32 images/s · about 1 min 10 s left"
-    )
+    expect(board.part("progress")).to_have_text("epoch 3 of 10 · step 30 of 100 · 32 images/s · about 1 min 10 s left")
     expect(board.part("best")).to_have_text("Best so far: epoch 2, val accuracy 55.0 %")
     expect(board.part("best-label").first).to_have_text("best: epoch 2, 55.0 %")
     expect(board.part("best-ring")).to_have_count(2)
     expect(board.part("log").locator("li").first).to_contain_text("Epoch 3: train loss 0.33, val loss 0.40")
-    expect(board.chart("loss")).to_have_attribute(
-        "aria-label", re.compile("Loss, epoch 3: train 0.33, val 0.40")
-    )
+    expect(board.chart("loss")).to_have_attribute("aria-label", re.compile("Loss, epoch 3: train 0.33, val 0.40"))
     assert board.page.locator("[data-chart=loss] .lb-line.lb-val").last.get_attribute("d").count("L") == 2
     runs.status = "finished"
     runs.runs["a"].append({"event": "RunEnded", "time": 1.7e9, "status": "finished", "reason": "All done."})
@@ -216,9 +219,10 @@ def test_python_hears_every_change_of_state_once(app, context, runs):
     expect(heard).to_have_value("None none")
     three_epochs(runs)
     expect(heard).to_have_value("a running")
-    calls = len([address for address in board.addresses if "/run/" in address or "/call/" in address])
+    calls = board.events_sent()
+    assert calls == 2
     board.wait_for_polls(2)
-    assert len([a for a in board.addresses if "/run/" in a or "/call/" in a]) == calls
+    assert board.events_sent() == calls
     runs.status = "paused"
     expect(heard).to_have_value("a paused")
 
@@ -227,25 +231,23 @@ def test_crosshair_and_zoom_survive_new_data(app, context, runs):
     three_epochs(runs)
     board = Board(context, app[0])
     box = board.chart("loss").bounding_box()
-    at = lambda share: box["x"] + 50 + share * (box["width"] - 64)  # noqa: E731
-    y = box["y"] + 100
-    board.page.mouse.move(at(0.2), y)
+    left, middle, y = box["x"] + 150, box["x"] + box["width"] / 2, box["y"] + 100
+    board.page.mouse.move(left, y)
     board.page.mouse.down()
-    board.page.mouse.move(at(0.5), y)
-    board.page.mouse.move(at(0.6), y)
+    board.page.mouse.move(middle, y, steps=4)
     board.page.mouse.up()
     expect(board.part("reset")).to_be_visible()
     expect(board.part("at").first).to_contain_text("learning rate 0.1")
-    ticks = board.chart("loss").locator(".lb-grid text").all_inner_texts()
+    ticks = board.chart("loss").locator(".lb-grid text").all_text_contents()
     reading = board.part("at").first.inner_text()
     runs.train("a", 4)
     expect(board.part("progress")).to_contain_text("step 40 of 100")
     assert board.part("crosshair").count() == 2
     assert board.part("at").first.inner_text() == reading
-    assert board.chart("loss").locator(".lb-grid text").all_inner_texts() == ticks
-    board.page.mouse.dblclick(at(0.5), y)
+    assert board.chart("loss").locator(".lb-grid text").all_text_contents() == ticks
+    board.page.mouse.dblclick(middle, y)
     expect(board.part("reset")).to_be_hidden()
-    assert board.chart("loss").locator(".lb-grid text").all_inner_texts() != ticks
+    assert board.chart("loss").locator(".lb-grid text").all_text_contents() != ticks
 
 
 def test_keyboard_reads_values_epoch_by_epoch_and_switches_work(app, context, runs):
@@ -258,9 +260,9 @@ def test_keyboard_reads_values_epoch_by_epoch_and_switches_work(app, context, ru
     expect(board.page.locator("[data-chart=accuracy] .lb-key-value").last).to_have_text("55.0 %")
     board.page.keyboard.press("Escape")
     expect(board.part("at").first).to_have_text("")
-    linear = board.chart("loss").locator(".lb-grid text").all_inner_texts()
+    linear = board.chart("loss").locator(".lb-grid text").all_text_contents()
     board.part("log-scale").check()
-    assert board.chart("loss").locator(".lb-grid text").all_inner_texts() != linear
+    assert board.chart("loss").locator(".lb-grid text").all_text_contents() != linear
     expect(board.page.locator("[data-chart=loss] .lb-key")).to_have_count(4)
     board.part("smoothing").fill("0")
     expect(board.page.locator("[data-chart=loss] .lb-key")).to_have_count(3)

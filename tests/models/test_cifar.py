@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from resnet_core.errors import ModelError
-from resnet_core.models import CifarResNet, TutorialCifarNet, build_model
+from resnet_core.models.cifar import CifarResNet, TutorialCifarNet
+from resnet_core.models.zoo import build_model
 
 # He et al. 2015, table 6: millions of parameters, as printed.
 MILLIONS = {20: 0.27, 32: 0.46, 44: 0.66, 56: 0.85, 110: 1.7, 1202: 19.4}

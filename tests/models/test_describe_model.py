@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_core.errors import ModelError
-from resnet_core.models import build_model, describe, get_architecture, smallest_image_size
+from resnet_core.models.describe import describe, smallest_image_size
+from resnet_core.models.zoo import build_model, get_architecture
 
 GMACS = [
     ("resnet18", 224, 1.814),

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from resnet_core.errors import ModelError
-from resnet_core.models import build_model, is_pretrained_cached, list_models, load_pretrained, pretrained
+from resnet_core.models import pretrained
+from resnet_core.models.pretrained import is_pretrained_cached, load_pretrained
+from resnet_core.models.zoo import build_model, list_models
 
 
 @dataclass

@@ -6,7 +6,8 @@ import torchvision.models
 from torch import Tensor, nn
 
 from resnet_core.errors import ModelError
-from resnet_core.models import BasicBlock, Network, ResidualBlock, ResNet, build_model
+from resnet_core.models.resnet import BasicBlock, Network, ResidualBlock, ResNet
+from resnet_core.models.zoo import build_model
 
 PARAMETERS = {
     "resnet18": 11_689_512,

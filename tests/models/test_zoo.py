@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from resnet_core.errors import ModelError
-from resnet_core.models import build_model, get_architecture, list_models, smallest_image_size
+from resnet_core.models.describe import smallest_image_size
+from resnet_core.models.zoo import build_model, get_architecture, list_models
 
 QUICK = tuple(name for name in list_models() if name not in ("resnet101", "resnet152", "resnet1202"))
 

@@ -1,0 +1,177 @@
+"""The named end points for programs (`gradio_client` or plain HTTP). Same names and results as the command line.
+
+Pictures come through a hidden photo box, so that they pass the same reader as on the page; everything else is `gr.api`.
+Failures arrive as the sentence of a gr.Error.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from demo.feature_maps_tab import DEFAULT_LAYER, heat_picture, look
+from demo.photo import Photo, read_upload
+from demo.sentences import failing_in_a_sentence
+from demo.services import Services
+from resnet_core.data.images import ReadImage
+from resnet_core.errors import ConfigError, ImageError
+from resnet_core.training.presets import make_config
+
+MANY_LIMIT = 500  # pictures a call of /classify_many
+
+
+def add_api(services: Services) -> None:
+    """Registers the end points inside the current Blocks."""
+    _add_pictures(services)
+    _add_models(services)
+    _add_training(services)
+
+
+def prediction_json(services: Services, photo: ReadImage, name: str, model: str, top_k: int) -> dict[str, Any]:
+    """One picture's answer in the shape of `predict --json`."""
+    result = services.classifier(model).classify(photo.image, top_k=top_k)
+    predictions = [dataclasses.asdict(prediction) for prediction in result.predictions]
+    return {"image": name, "predictions": predictions, "unknown": result.unknown, "error": None}
+
+
+def _add_pictures(services: Services) -> None:
+    with gr.Group(visible=False):
+        photo = Photo(type="pil", label="image", interactive=True)
+        files = gr.File(file_count="multiple", type="filepath", label="images")
+        model = gr.Textbox("flowers", label="model")
+        layer = gr.Textbox(DEFAULT_LAYER, label="layer")
+        top_k = gr.Number(5, precision=0, label="top_k")
+        scale = gr.Textbox("channel", label="scale")
+        label = gr.Textbox("", label="label")
+        answer = gr.JSON()
+        picture = gr.Image(format="png", label="picture")
+        trigger = gr.Button()
+
+    @failing_in_a_sentence
+    def classify(image: ReadImage, model: str, top_k: int) -> dict[str, Any]:
+        return prediction_json(services, _required(image), "image", model, _count(top_k))
+
+    @failing_in_a_sentence
+    def classify_many(images: list[str], model: str, top_k: int) -> list[dict[str, Any]]:
+        if not images or len(images) > MANY_LIMIT:
+            raise ConfigError(f"Send 1 to {MANY_LIMIT} pictures at a time, not {len(images or []):,}.")
+        return [_one_of_many(services, path, model, _count(top_k)) for path in images]
+
+    @failing_in_a_sentence
+    def feature_maps(image: ReadImage, layer: str, model: str, scale: str) -> tuple[Image.Image, dict[str, Any]]:
+        from resnet_core.activations.capture import capture_activations, describe_activation
+
+        view = look(services, _required(image), model, layer, scale=scale, page=1, channel=0, language="en")
+        classifier = services.classifier(model)
+        inputs = classifier.checkpoint.preprocessing(image.image)[None]
+        activation = capture_activations(classifier.model, inputs, [layer])[layer][0]
+        return view.sheet, {"layer": layer, "model": model, **dataclasses.asdict(describe_activation(activation))}
+
+    @failing_in_a_sentence
+    def grad_cam(image: ReadImage, layer: str, label: str, model: str) -> tuple[Image.Image, dict[str, Any]]:
+        classifier = services.classifier(model)
+        names = classifier.class_names
+        if label and label not in names:
+            raise ConfigError(f"This model has no class “{label[:60]}”; it has {', '.join(names[:10])}.")
+        answered = classifier.classify(_required(image).image, top_k=1).predictions[0].label
+        chosen = label or answered
+        heat = heat_picture(classifier, image, layer, names.index(chosen))
+        return heat, {"layer": layer, "model": model, "label": chosen}
+
+    heavy: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 2}
+    trigger.click(classify, [photo, model, top_k], answer, api_name="classify", **heavy)
+    trigger.click(classify_many, [files, model, top_k], answer, api_name="classify_many", **heavy)
+    trigger.click(feature_maps, [photo, layer, model, scale], [picture, answer], api_name="feature_maps", **heavy)
+    layer_of_interest = gr.Textbox("layer4", label="layer", visible=False)
+    trigger.click(grad_cam, [photo, layer_of_interest, label, model], [picture, answer], api_name="grad_cam", **heavy)
+
+
+def _add_models(services: Services) -> None:
+    @failing_in_a_sentence
+    def describe_model(model: str, image_size: int = 0, num_classes: int = 0) -> dict[str, Any]:
+        services.ready()
+        from resnet_core.models.describe import describe
+        from resnet_core.models.zoo import build_model, get_architecture
+
+        size = int(image_size) or get_architecture(model).default_image_size
+        return dataclasses.asdict(describe(build_model(model, num_classes=int(num_classes) or None), size))
+
+    @failing_in_a_sentence
+    def list_models() -> list[dict[str, Any]]:
+        from resnet_core.models.zoo import get_architecture
+        from resnet_core.models.zoo import list_models as names
+
+        networks = [{"name": name, "kind": "network", "detail": get_architecture(name).title} for name in names()]
+        return networks + [{"name": m.name, "kind": "trained", "detail": m.detail} for m in services.models()]
+
+    gr.api(describe_model, api_name="describe_model", concurrency_limit=2)
+    gr.api(list_models, api_name="list_models", queue=False)
+
+
+def _add_training(services: Services) -> None:
+    @failing_in_a_sentence
+    def list_runs() -> list[dict[str, Any]]:
+        return [dataclasses.asdict(run.summary()) for run in services.store.list()]
+
+    @failing_in_a_sentence
+    def start_training(dataset: str = "rendered-flowers", settings: dict[str, Any] | None = None) -> dict[str, Any]:
+        given = dict(settings or {})
+        config = make_config(given.pop("preset", "default"), dataset=_named(services, dataset), **given)
+        runner = services.runner
+        run = runner.start(config)
+        return {"run_id": run.run_id, "queued": run.run_id in runner.queued()}
+
+    @failing_in_a_sentence
+    def pause_training(run_id: str) -> dict[str, Any]:
+        return _state(services, services.runner.pause(run_id).run_id)
+
+    @failing_in_a_sentence
+    def resume_training(run_id: str) -> dict[str, Any]:
+        return _state(services, services.runner.resume(run_id).run_id)
+
+    @failing_in_a_sentence
+    def stop_training(run_id: str, after_epoch: bool = False) -> dict[str, Any]:
+        return _state(services, services.runner.stop(run_id, after_epoch=bool(after_epoch)).run_id)
+
+    @failing_in_a_sentence
+    def run_events(run_id: str, cursor: int = 0) -> dict[str, Any]:
+        read = services.read(run_id, max(0, int(cursor)))
+        return {"events": list(read.events), "cursor": read.cursor, "status": read.status}
+
+    for end_point in (list_runs, start_training, pause_training, resume_training, stop_training, run_events):
+        gr.api(end_point, api_name=end_point.__name__, queue=False)
+
+
+def _one_of_many(services: Services, path: str, model: str, top_k: int) -> dict[str, Any]:
+    name = Path(path).name
+    try:
+        return prediction_json(services, read_upload(path, name), name, model, top_k)
+    except (gr.Error, ImageError) as error:
+        return {"image": name, "predictions": [], "unknown": False, "error": getattr(error, "message", str(error))}
+
+
+def _state(services: Services, run_id: str) -> dict[str, Any]:
+    return {"run_id": run_id, "status": services.status(services.store.get(run_id))}
+
+
+def _named(services: Services, dataset: str) -> str:
+    """Over the network only data sets with a name may be used; people at this machine may name folders."""
+    from resnet_core.data.datasets import list_datasets
+
+    if services.local or dataset in {entry.name for entry in list_datasets(services.data_dir)}:
+        return dataset
+    raise ConfigError(f"There is no data set “{dataset[:60]}”; use one of those that datasets list names.")
+
+
+def _required(image: ReadImage | None) -> ReadImage:
+    if image is None:
+        raise ConfigError("Send a picture.")
+    return image
+
+
+def _count(top_k: Any) -> int:
+    if not isinstance(top_k, int | float) or not 1 <= top_k <= 1000:
+        raise ConfigError("top_k must be a whole number from 1 to 1000.")
+    return int(top_k)

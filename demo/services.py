@@ -1,0 +1,181 @@
+"""What the pages share: the run store, the runner, loaded models. One object, made by `app.py`, handed to every tab.
+
+torch takes seconds to import, so it comes in a thread of its own after the page is up. Whoever needs it calls `ready()`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from demo.live_board.board_feed import BoardRead
+from resnet_core.errors import DeviceError, ResNetLabError, RunError
+from resnet_core.inference.catalog import ModelEntry, checkpoint_path, list_checkpoints
+from resnet_core.training.runs import ENDED, Run, RunStore
+
+if TYPE_CHECKING:
+    from resnet_core.inference.classifier import Classifier
+    from resnet_core.training.runner import Runner
+
+log = logging.getLogger(__name__)
+
+MODELS_KEPT = 4  # loaded models, the least recently asked goes first
+WARM_UP_LIMIT = 120.0  # seconds a visitor waits for torch before being told
+
+
+class Services:
+    """Long-lived objects behind the pages; every method may be called from any thread."""
+
+    def __init__(self, *, data_dir: Path, runs_dir: Path, local: bool = True) -> None:
+        self.data_dir = data_dir
+        self.store = RunStore(runs_dir)
+        self.local = local  # only people at this machine reach the page: they may name folders on it
+        self._lock = threading.Lock()
+        self._models: OrderedDict[tuple[str, float], Classifier] = OrderedDict()
+        self._warm = threading.Event()
+        self._problem: str | None = None
+        self._runner: Runner | None = None
+
+    def warm_up(self) -> None:
+        """Imports torch, loads the shipped model and gets the built-in data set ready, in a thread."""
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+
+    @property
+    def warm(self) -> bool:
+        """True once everything heavy is there."""
+        return self._warm.is_set()
+
+    def ready(self) -> None:
+        """Returns once torch is there. Raises DeviceError with the cure when it does not load."""
+        if not self._warm.wait(WARM_UP_LIMIT):
+            raise DeviceError("The network is still loading; try again in a moment.")
+        if self._problem:
+            raise DeviceError(self._problem)
+
+    @property
+    def runner(self) -> Runner:
+        """The training thread's owner."""
+        self.ready()
+        assert self._runner is not None
+        return self._runner
+
+    def models(self) -> tuple[ModelEntry, ...]:
+        """The models that can be asked."""
+        return list_checkpoints(self.store, with_imagenet=self.warm and self._problem is None)
+
+    def classifier(self, name: str) -> Classifier:
+        """The model of that name, loaded at most once for each state of its file; training never touches it."""
+        self.ready()
+        from resnet_core.inference.catalog import IMAGENET, load_classifier
+
+        stamp = 0.0 if name.startswith(IMAGENET) else _modified(checkpoint_path(name, self.store))
+        with self._lock:
+            if (name, stamp) in self._models:
+                self._models.move_to_end((name, stamp))
+                return self._models[name, stamp]
+        classifier = load_classifier(name, self.store)
+        with self._lock:
+            for key in [key for key in self._models if key[0] == name]:
+                del self._models[key]
+            self._models[name, stamp] = classifier
+            while len(self._models) > MODELS_KEPT:
+                self._models.popitem(last=False)
+        return classifier
+
+    def current_run_id(self) -> str | None:
+        """The run under way in this app, else one under way elsewhere, else the newest."""
+        active = self._runner.active() if self._runner else None
+        if active:
+            return active.run_id
+        runs = self.store.list()
+        alive = next((run for run in runs if run.status() not in (*ENDED, "interrupted", "queued")), None)
+        chosen = alive or (runs[0] if runs else None)
+        return chosen.run_id if chosen else None
+
+    def read(self, run_id: str, after: int) -> BoardRead:
+        """Events of a run from the cursor on, and how it is doing. Raises RunError for an unknown one."""
+        run = self.store.get(run_id)
+        events = run.events(after)
+        queued = self._runner.queued() if self._runner else ()
+        return BoardRead(
+            events=tuple(events),
+            cursor=after + len(events),
+            status=self.status(run),
+            detail=str(run.heartbeat().get("detail", "")),
+            queued=queued,
+        )
+
+    def status(self, run: Run) -> str:
+        """The run's status, with what this app is about to do with it."""
+        phase = self._runner.phase(run.run_id) if self._runner else None
+        status = run.status()
+        if status in ENDED:
+            return status
+        return "stopping" if phase == "stopping" else status
+
+    def shutdown(self, timeout: float = 30.0) -> bool:
+        """Stops a training in progress, saved; True when that worked in time."""
+        return self._runner.shutdown(timeout) if self._runner else True
+
+    def _warm_up(self) -> None:
+        try:
+            self._load()
+        except (ImportError, OSError, RuntimeError) as error:
+            log.exception("the libraries do not load")
+            self._problem = f"A library does not load ({error}): run «pip install -r requirements.txt» and start again."
+        finally:
+            self._warm.set()
+        self._prepare_quietly()
+
+    def _load(self) -> None:
+        from resnet_core.training.runner import Runner
+
+        self._runner = Runner(self.store, data_dir=self.data_dir)
+
+    def _prepare_quietly(self) -> None:
+        """What the first visitor would otherwise wait for: the shipped model and the rendered flowers."""
+        try:
+            from resnet_core.training.resolve import prepare_default
+
+            self._warm_shipped()
+            prepare_default(self.data_dir)
+        except (ResNetLabError, OSError, ImportError):
+            log.exception("preparing ahead did not work; the first request will do it")
+
+    def _warm_shipped(self) -> None:
+        from PIL import Image
+
+        from resnet_core.inference.catalog import SHIPPED
+
+        if SHIPPED.is_file():
+            self.classifier("flowers").classify(Image.new("RGB", (128, 128), "grey"))
+
+
+def run_choices(services: Services) -> list[tuple[str, str]]:
+    """(title, run id) of every run, newest first."""
+    choices: list[tuple[str, str]] = []
+    for run in services.store.list():
+        summary = run.summary()
+        best = f" · {summary.best_top1:.1%}" if summary.best_top1 is not None else ""
+        choices.append((f"{summary.name or summary.run_id} · {services.status(run)}{best}", summary.run_id))
+    return choices
+
+
+def model_choices(services: Services) -> list[tuple[str, str]]:
+    """(title, name) of every model that can be asked."""
+    return [(entry.title, entry.name) for entry in services.models()]
+
+
+def as_answer(error: Exception) -> dict[str, Any]:
+    """The sentence of a failure, for answers that carry it as a field."""
+    return {"error": str(error)}
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError as error:
+        raise RunError("The checkpoint of this model is gone; choose another model.") from error
