@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.examples import EXAMPLES
+from demo.examples import example_pictures
 from demo.markup import answer_card, class_color, empty_card
 from demo.photo import photo_input
 from demo.sentences import failing_in_a_sentence
@@ -44,25 +44,31 @@ def sureness_words(probability: float, language: str) -> str:
 
 def classification_tab(services: Services, page: gr.Blocks) -> gr.Tab:
     """Builds the tab; when the page opens, it waits for the network and says so."""
-    with gr.Tab(label("classify_tab"), id="classify") as tab, gr.Row():
-        with gr.Column(scale=5, min_width=300):
-            photo = photo_input(label=label("photo"), height=320, elem_id="classify-photo", placeholder=None)
-            gr.Examples([str(path) for path in EXAMPLES], photo, label=label("examples"), elem_id="classify-examples")
-            model = gr.Dropdown(
-                model_choices(services), value="flowers", label=label("model"), elem_id="classify-model"
-            )
-        with gr.Column(scale=6, min_width=300):
-            card = gr.HTML(empty_card(say("loading")), elem_id="classify-answer")
-            with gr.Accordion(label("more"), open=False):
-                seen = gr.Image(
-                    label=label("seen"),
-                    interactive=False,
-                    height=200,
-                    format="png",
-                    buttons=["download"],
-                    elem_id="classify-seen",
+    with gr.Tab(label("classify_tab"), id="classify") as tab:
+        with gr.Row():  # on a phone the answer follows the photo at once
+            with gr.Column(scale=5, min_width=300):
+                photo = photo_input(label=label("photo"), height=340, elem_id="classify-photo")
+            with gr.Column(scale=6, min_width=300):
+                card = gr.HTML(empty_card(say("loading")), elem_id="classify-answer")
+        with gr.Row():
+            with gr.Column(scale=5, min_width=300):
+                gr.Examples(
+                    example_pictures(services.data_dir), photo, label=label("examples"), elem_id="classify-examples"
                 )
-                top_k = gr.Slider(1, 10, 5, step=1, label=label("top_k"), elem_id="classify-top-k")
+            with gr.Column(scale=6, min_width=300):
+                model = gr.Dropdown(
+                    model_choices(services), value="flowers", label=label("model"), elem_id="classify-model"
+                )
+                with gr.Accordion(label("more"), open=False):
+                    seen = gr.Image(
+                        label=label("seen"),
+                        interactive=False,
+                        height=200,
+                        format="png",
+                        buttons=["download"],
+                        elem_id="classify-seen",
+                    )
+                    top_k = gr.Slider(1, 10, 5, step=1, label=label("top_k"), elem_id="classify-top-k")
 
     @failing_in_a_sentence
     def classify_photo(picture: ReadImage | None, name: str, count: float, request: gr.Request) -> tuple[str, Any]:

@@ -8,7 +8,7 @@ import pandas as pd
 from PIL import Image
 
 from demo.classification_tab import HEAVY
-from demo.examples import EXAMPLES
+from demo.examples import example_pictures
 from demo.markup import empty_card, facts_card
 from demo.photo import photo_input
 from demo.sentences import failing_in_a_sentence
@@ -142,7 +142,7 @@ def feature_maps_tab(services: Services) -> gr.Tab:
     with gr.Tab(label("maps_tab"), id="maps") as tab, gr.Row():
         with gr.Column(scale=9, min_width=300):
             photo = photo_input(label=label("photo"), height=220, elem_id="maps-photo")
-            gr.Examples([str(path) for path in EXAMPLES], photo, label=label("examples"), elem_id="maps-examples")
+            gr.Examples(example_pictures(services.data_dir), photo, label=label("examples"), elem_id="maps-examples")
             model = gr.Dropdown(model_choices(services), value="flowers", label=label("model"), elem_id="maps-model")
             layer = gr.Dropdown(
                 [DEFAULT_LAYER], value=DEFAULT_LAYER, label=label("layer"), elem_id="maps-layer", filterable=True

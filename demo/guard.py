@@ -1,4 +1,4 @@
-"""What gradio leaves open in front of the page: foreign origins may not post, nothing is sniffed, logins are slowed down."""
+"""What gradio leaves open: here foreign origins may not post, nothing is sniffed, logins are slowed down."""
 
 import time
 from collections import defaultdict, deque
@@ -48,7 +48,7 @@ class Guard:
 
 def is_foreign(origin: str | None, host: str | None) -> bool:
     """True when a browser says that another site's page is asking."""
-    return bool(origin) and origin != "null" and urlsplit(str(origin)).netloc != host or origin == "null"
+    return origin == "null" or (bool(origin) and urlsplit(str(origin)).netloc != host)
 
 
 def _unsniffed(send: Send) -> Send:

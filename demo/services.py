@@ -1,6 +1,6 @@
 """What the pages share: the run store, the runner, loaded models. One object, made by `app.py`, handed to every tab.
 
-torch takes seconds to import, so it comes in a thread of its own after the page is up. Whoever needs it calls `ready()`.
+torch takes seconds to import, so it comes in a thread of its own once the page is up. Who needs it calls `ready()`.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Services:
     def read(self, run_id: str, after: int) -> BoardRead:
         """Events of a run from the cursor on, and how it is doing. Raises RunError for an unknown one."""
         run = self.store.get(run_id)
-        events = run.events(after)
+        events = [_named(event, run) for event in run.events(after)]
         queued = self._runner.queued() if self._runner else ()
         return BoardRead(
             events=tuple(events),
@@ -172,6 +172,11 @@ def model_choices(services: Services) -> list[tuple[str, str]]:
 def as_answer(error: Exception) -> dict[str, Any]:
     """The sentence of a failure, for answers that carry it as a field."""
     return {"error": str(error)}
+
+
+def _named(event: dict[str, Any], run: Run) -> dict[str, Any]:
+    """The first event of a run with the name a person gave it, for the headline above the curves."""
+    return event | {"name": run.summary().name} if event["event"] == "RunStarted" else event
 
 
 def _modified(path: Path) -> float:

@@ -1,4 +1,4 @@
-"""How the pages look: one accent colour, neutral greys, the system's own fonts (several that Gradio ships lack letters)."""
+"""How the pages look: one accent colour, neutral greys, the system's fonts (several that Gradio ships lack letters)."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from demo.feature_maps_tab import feature_maps_tab
 from demo.services import Services
 from demo.training_tab import training_tab
 
-LOGO = """<svg viewBox="0 0 40 40" aria-hidden="true" fill="none" stroke="#0072B2" stroke-width="3" stroke-linecap="round">
+LOGO = """<svg viewBox="0 0 40 40" aria-hidden="true" fill="none" stroke="#0072B2" stroke-width="3">
 <path d="M6 20h6m16 0h6"/><rect x="12" y="14" width="16" height="12" rx="3"/>
 <path d="M8 20c0-12 24-12 24 0" stroke="#D55E00"/><circle cx="33" cy="20" r="2" fill="#0072B2"/></svg>"""
 

@@ -1,4 +1,4 @@
-"""Uploaded zips get a place of their own (Gradio deletes its temporary files by age), and what Gradio forgets is swept."""
+"""Uploaded zips get a place of their own (Gradio deletes temporary files by age); what Gradio forgets is swept."""
 
 import hashlib
 import os
@@ -32,7 +32,7 @@ def keep_upload(uploaded: Path, data_dir: Path) -> Path:
 
 
 def sweep(folder: Path, *, now: float | None = None) -> int:
-    """Removes old uploads, partial files of broken ones and empty folders below Gradio's folder; how many files went."""
+    """Removes old uploads, parts of broken ones and empty folders below Gradio's folder; how many files went."""
     now = time.time() if now is None else now
     removed = 0
     for parent, _, names in os.walk(folder, topdown=False):

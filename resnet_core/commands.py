@@ -91,7 +91,8 @@ def evaluate_command(options: argparse.Namespace) -> int:
         raise ConfigError("--batch-size must be at least 1.")
     device = choose_device(options.device).device
     classifier = load_classifier(options.checkpoint, RunStore(options.runs_dir), allow_paths=True, device=device)
-    dataset = load_dataset(options.dataset, data_dir=options.data_dir)
+    seed = int(classifier.checkpoint.training.get("config", {}).get("seed", 0))  # the split its training used
+    dataset = load_dataset(options.dataset, data_dir=options.data_dir, seed=seed)
     bar = ProgressBar(sys.stderr)
     scores = evaluate(classifier, dataset, split=options.split, batch_size=options.batch_size, progress=bar.decoding)
     if options.json:

@@ -77,8 +77,11 @@ class TutorialCifarNet(Network):
     At 32×32: 64×10×10 → 128×5×5 → 256×3×3 → 512×2×2 → 512×1×1. All convolutions carry biases.
     as_published gives a block a projection only where the channel counts differ. In the fourth block they
     agree, so its shortcut stays an identity in spite of the stride, and [512,1,1] + [512,2,2] broadcasts
-    instead of failing. residual=False gives the plain twin. Raises ModelError when both are asked for.
+    instead of failing. Weights start as torch itself draws them, as in the text. residual=False gives the
+    plain twin. Raises ModelError when both are asked for.
     """
+
+    keeps_torch_initialization = True
 
     def __init__(
         self,
@@ -102,7 +105,6 @@ class TutorialCifarNet(Network):
         self.layer3 = _tutorial_stage(256, 512, residual=residual)
         self.layer4 = _tutorial_stage(512, 512, residual=residual, project=not as_published)
         self.add_head(512)
-        initialize(self)
 
 
 def _tutorial_stage(

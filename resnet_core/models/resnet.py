@@ -135,6 +135,7 @@ class Network(nn.Module):
 
     stem_names: tuple[str, ...] = ("conv1", "bn1", "relu")
     stage_names: tuple[str, ...] = ("layer1", "layer2", "layer3", "layer4")
+    keeps_torch_initialization = False  # True: weights start as torch draws them, not Kaiming-normal
     architecture: str = ""
     architecture_arguments: dict[str, Any]
 

@@ -6,6 +6,7 @@ description notice flipped bits, which load silently otherwise.
 import hashlib
 import json
 import math
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -116,7 +117,7 @@ def _description_checksum(header: Mapping[str, Any]) -> str:
 
 
 def _read_header(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"There is no checkpoint {_shown(path)}.")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise CheckpointError(f"{_shown(path)} is larger than 2 GB; ResNets are not.")

@@ -38,15 +38,20 @@ def build_starting_model(config: TrainConfig, num_classes: int, *, fresh: bool =
 
 @torch.no_grad()
 def draw_weights(model: nn.Module, generator: torch.Generator) -> None:
-    """Kaiming-normal convolutions (He et al. 2015b, fan out), torch's own rule for linear layers; BatchNorm stays."""
+    """Kaiming-normal convolutions (He et al. 2015b, fan out), torch's own rule for linear layers; BatchNorm stays.
+
+    A network that keeps torch's initialization has its convolutions drawn by that rule too: uniform within one over the
+    root of the fan-in.
+    """
+    uniform = bool(getattr(model, "keeps_torch_initialization", False))
     for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-        elif isinstance(module, nn.Linear):
-            bound = 1 / math.sqrt(module.in_features)
+        if isinstance(module, nn.Linear) or (uniform and isinstance(module, nn.Conv2d)):
+            bound = 1 / math.sqrt(module.weight[0].numel())
             module.weight.uniform_(-bound, bound, generator=generator)
             if module.bias is not None:
                 module.bias.uniform_(-bound, bound, generator=generator)
+        elif isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
 
 
 def _load_body(model: nn.Module, weights: dict[str, torch.Tensor], source: str) -> None:

@@ -151,15 +151,17 @@ def test_each_picture_is_changed_on_its_own(name: str) -> None:
     assert len(kinds) == (2 if name == "flip" else 64)
 
 
+@pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("degrees", [10, 20])
-def test_turns_reach_their_limit_and_no_further(degrees: int) -> None:
+def test_turns_reach_their_limit_and_no_further(degrees: int, flip: bool) -> None:
     pixels = torch.zeros(400, 3, 65, 65, dtype=torch.uint8)
     pixels[:, :, 31:34, 52:55] = 255  # to the right of the centre
-    answer = augment_batch(pixels, AugmentPolicy(rotate=degrees), make_generator("turn"))[:, 0]
+    answer = augment_batch(pixels, AugmentPolicy(rotate=degrees, flip=flip), make_generator("turn"))[:, 0]
     place = torch.arange(65) - 32.0
     weight = answer.sum((1, 2))
     across, down = (answer.sum(1) @ place) / weight, (answer.sum(2) @ place) / weight
-    angles = torch.rad2deg(torch.atan2(down, across))
+    angles = torch.rad2deg(torch.atan2(down, across.abs()))
+    assert bool((across < 0).any()) == flip
     assert torch.allclose(torch.hypot(across, down), torch.tensor(21.0), atol=0.3)
     assert degrees * 0.95 < angles.abs().max() < degrees + 0.7
     assert abs(angles.mean()) < degrees / 8

@@ -1,4 +1,4 @@
-"""What the training tests hold on to: a saver that keeps states, a control that stops anywhere, events without clocks."""
+"""What the training tests hold on to: a saver of states, a control that stops anywhere, events without clocks."""
 
 import dataclasses
 import io

@@ -1,0 +1,67 @@
+"""A person with a browser: a window of one's own, and note of everything the browser complains about."""
+
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import expect
+
+PATIENCE = 90_000  # ms; a busy machine with two cores answers late, never wrongly
+expect.set_options(timeout=PATIENCE)
+
+
+class Visitor:
+    """One window on the app."""
+
+    def __init__(self, browser: Any, url: str, **options: Any) -> None:
+        self.url = url
+        self.context = browser.new_context(**{"locale": "en-GB", "viewport": {"width": 1280, "height": 800}} | options)
+        self.context.set_default_timeout(PATIENCE)
+        self.complaints: list[str] = []
+        self.page = self.context.new_page()
+        self.page.on("pageerror", lambda problem: self.complaints.append(f"page error: {problem}"))
+        self.page.on("console", self._hear)
+        self.page.on("request", self._watch)
+
+    def _hear(self, message: Any) -> None:
+        if message.type == "error":
+            self.complaints.append(f"console: {message.text} ({message.location.get('url')})")
+
+    def _watch(self, request: Any) -> None:
+        if not request.url.startswith((self.url, "data:", "blob:")):
+            self.complaints.append(f"left the machine: {request.url}")
+
+    def open(self, query: str = "") -> "Visitor":
+        """The page, once the network is there."""
+        self.page.goto(self.url + query)
+        expect(self.page.locator("#classify-answer .answer")).to_be_visible()
+        expect(self.page.locator("#classify-answer")).not_to_contain_text("…")
+        return self
+
+    def go(self, tab: str) -> None:
+        """Opens one of the three tabs by what it says."""
+        self.page.get_by_role("tab", name=tab, exact=True).click()
+
+    def part(self, name: str) -> Any:
+        """An element by its id, or a part of the live board by its class."""
+        return self.page.locator(name)
+
+    def drop(self, box: str, *files: Path | dict[str, Any]) -> None:
+        """Gives files to a box as the file dialog does."""
+        chosen = [file if isinstance(file, dict) else str(file) for file in files]
+        self.page.locator(f"{box} input[type=file]").set_input_files(chosen)  # type: ignore[arg-type]
+
+    def fill(self, box: str, text: str) -> None:
+        """Types into a field."""
+        self.page.locator(f"{box} input, {box} textarea").first.fill(text)
+
+    def choose(self, box: str, title: str) -> None:
+        """Picks from a dropdown by (part of) what it says."""
+        self.page.locator(f"{box} input").click()
+        self.page.get_by_role("option").filter(has_text=title).first.click()
+
+    def sideways(self) -> int:
+        """How many pixels the page can be scrolled sideways."""
+        return int(self.page.evaluate("document.scrollingElement.scrollWidth - innerWidth"))
+
+    def leave(self) -> None:
+        self.context.close()
