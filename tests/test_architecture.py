@@ -1,6 +1,7 @@
 """The house keeps its directions: who may import whom, and how files may be called."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,11 @@ MAY_IMPORT = {
 }
 
 
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
@@ -34,7 +40,7 @@ def part_of(path: Path) -> str:
 
 def imports(path: Path) -> Iterator[str]:
     """Every module a file imports, at any depth, also inside functions."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -65,7 +71,7 @@ def test_imports_go_one_way(path: Path) -> None:
 @pytest.mark.parametrize("path", CODE, ids=name_of)
 def test_no_file_or_class_has_a_name_that_says_nothing(path: Path) -> None:
     assert path.stem not in FORBIDDEN_NAMES
-    classes = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ClassDef)]
+    classes = [node for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef)]
     for found in classes:
         words = {word.lower() for word in _words(found.name)}
         assert not words & (FORBIDDEN_NAMES - {"data"}), found.name
@@ -75,13 +81,13 @@ def test_no_file_or_class_has_a_name_that_says_nothing(path: Path) -> None:
 def test_only_the_command_line_prints(path: Path) -> None:
     if part_of(path) in ABOVE:
         return
-    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
     assert not [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
 
 
 @pytest.mark.parametrize("path", CODE, ids=name_of)
 def test_functions_stay_readable(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or 0) - node.lineno + 1
             assert length <= 60, f"{node.name} in {name_of(path)} has {length} lines"

@@ -440,15 +440,14 @@ def test_head_closes_a_list_without_a_complaint(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-def test_names_that_are_no_utf8_stay_valid_json(colors: Path, tmp_path: Path) -> None:
+def test_names_that_are_no_utf8_stay_valid_json(run: Run, tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path / "odd")
     for split in (b"train", b"val"):
         for name in (b"r\xff", b"b"):
             os.makedirs(os.path.join(folder, split, name))
             for index in range(3):
                 Image.new("RGB", (16, 16), (index, 0, 0)).save(os.path.join(folder, split, name, b"%d.png" % index))
-    done = python("-m", "resnet_core", "train", "--dataset", str(tmp_path / "odd"), "--epochs", "1", "--json", *QUICK)
-    assert done.returncode == 0, done.stderr
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert events[-1]["status"] == "finished"
-    assert len(events[1]["class_names"]) == 2
+    ran = run("train", "--dataset", tmp_path / "odd", "--epochs", 1, "--json", *QUICK)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.lines[-1]["status"] == "finished"
+    assert len(ran.lines[1]["class_names"]) == 2

@@ -151,9 +151,7 @@ def _require_regular(status: os.stat_result, shown: str) -> None:
     if status.st_size == 0:
         raise ArchiveError(f"{shown} is empty (0 bytes).")
     if status.st_size > MAX_TOTAL_BYTES:
-        raise ArchiveError(
-            f"{shown} is larger than {MAX_TOTAL_BYTES / 1e9:g} GB; split or shrink the pictures."
-        )
+        raise ArchiveError(f"{shown} is larger than {MAX_TOTAL_BYTES / 1e9:g} GB; split or shrink the pictures.")
 
 
 def _path_of(entry: zipfile.ZipInfo) -> str:

@@ -57,9 +57,7 @@ _NOT_IMAGES = (
 )
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.S)
 _SVG = re.compile(rb"\s*(?:<\?xml|<!--|<!doctype svg|<svg).{0,2000}?<svg|\s*<svg", re.S | re.I)
-_HTML = re.compile(
-    rb"\s*(?:<!--.{0,1000}?-->\s*)?<(?:!doctype html|html|head|body|script|title|div|p)\b", re.S | re.I
-)
+_HTML = re.compile(rb"\s*(?:<!--.{0,1000}?-->\s*)?<(?:!doctype html|html|head|body|script|title|div|p)\b", re.S | re.I)
 
 
 def display_name(raw: object) -> str:
@@ -74,9 +72,7 @@ def display_name(raw: object) -> str:
 def visible_text(raw: str) -> str:
     """Return one line of at most 80 characters, without control characters and direction marks."""
     text = re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", raw)  # bytes that were no UTF-8
-    kept = "".join(
-        c for c in text if c.isspace() or c in "\u200c\u200d" or unicodedata.category(c) not in ("Cc", "Cf")
-    )
+    kept = "".join(c for c in text if c.isspace() or c in "\u200c\u200d" or unicodedata.category(c) not in ("Cc", "Cf"))
     kept = " ".join(kept.split())
     return kept if len(kept) <= MAX_NAME_LENGTH else f"{kept[: MAX_NAME_LENGTH - 16]}…{kept[-15:]}"
 
@@ -151,9 +147,7 @@ def sniff_format(head: bytes, shown: str) -> str:
     for pattern, format in _READABLE:
         if re.match(pattern, head, re.S):
             if format in ("WEBP", "AVIF") and not features.check(format.lower()):
-                raise ImageError(
-                    f"{shown}: this computer's Pillow was built without {format}; use JPEG or PNG."
-                )
+                raise ImageError(f"{shown}: this computer's Pillow was built without {format}; use JPEG or PNG.")
             return format
     for pattern, format in _UNREADABLE:
         if re.match(pattern, head, re.S):
@@ -189,9 +183,7 @@ def check_structure(content: bytes, format: str, shown: str) -> None:
         _check_png_chunks(content)
     elif format == "JPEG":
         _check_jpeg_markers(content, shown)
-    elif (
-        format == "WEBP" and content[12:16] == b"VP8X"
-    ):  # the decoder reserves the canvas before Pillow looks
+    elif format == "WEBP" and content[12:16] == b"VP8X":  # the decoder reserves the canvas before Pillow looks
         width, height = (1 + int.from_bytes(content[at : at + 3], "little") for at in (24, 27))
         check_size(width, height, shown)
 
@@ -228,9 +220,7 @@ def _check_jpeg_markers(content: bytes, shown: str) -> None:
             return
         scans += found[1] == b"\xda"
         if scans > MAX_JPEG_SCANS:
-            raise ImageError(
-                f"{shown} has more than {MAX_JPEG_SCANS} scans, as hostile files do; save it anew."
-            )
+            raise ImageError(f"{shown} has more than {MAX_JPEG_SCANS} scans, as hostile files do; save it anew.")
         at = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
     raise SyntaxError("too many markers")
 

@@ -120,9 +120,7 @@ def _decode(content: bytes, shown: str, draft_size: int | None) -> ReadImage:
     check_size(*opened.size, shown)
     image, note = _to_rgb(opened)
     image, turned = _turn_upright(image, opened)
-    if turned or (
-        format == "TIFF" and opened.size == (height, width)
-    ):  # Pillow turns a TIFF itself while loading
+    if turned or (format == "TIFF" and opened.size == (height, width)):  # Pillow turns a TIFF itself while loading
         width, height = height, width
     notes = [note] if note else []
     if min(width, height) < VERY_SMALL_SIDE:

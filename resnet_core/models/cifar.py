@@ -107,9 +107,7 @@ class TutorialCifarNet(Network):
         self.add_head(512)
 
 
-def _tutorial_stage(
-    in_channels: int, channels: int, *, residual: bool, project: bool = True
-) -> nn.Sequential:
+def _tutorial_stage(in_channels: int, channels: int, *, residual: bool, project: bool = True) -> nn.Sequential:
     downsample = projection(in_channels, channels, 2, bias=True) if residual and project else None
     return nn.Sequential(
         BasicBlock(in_channels, channels, stride=2, downsample=downsample, residual=residual, bias=True)

@@ -70,15 +70,12 @@ def _published(name: str) -> Any:
     """Return torchvision's weight entry."""
     if name not in PRETRAINED_MODELS:
         raise ModelError(
-            f"There are no published ImageNet weights for {name!r}; "
-            f"there are for {', '.join(PRETRAINED_MODELS)}."
+            f"There are no published ImageNet weights for {name!r}; there are for {', '.join(PRETRAINED_MODELS)}."
         )
     try:
         from torchvision.models import get_model_weights
     except ImportError:
-        raise ModelError(
-            f"ImageNet weights for {name} need the package torchvision, which is not installed."
-        ) from None
+        raise ModelError(f"ImageNet weights for {name} need the package torchvision, which is not installed.") from None
     return get_model_weights(name)["IMAGENET1K_V1"]
 
 
@@ -133,11 +130,7 @@ def _unreachable(name: str, url: str, error: Exception) -> ModelError:
         reason = f"the server answered {error.code} {error.reason}"
     else:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
-        late = (
-            "the server did not answer in time"
-            if isinstance(cause, TimeoutError)
-            else "the connection failed"
-        )
+        late = "the server did not answer in time" if isinstance(cause, TimeoutError) else "the connection failed"
         reason = getattr(cause, "strerror", None) or late
     return ModelError(
         f"ImageNet weights for {name} are not on this machine and could not be downloaded: {reason}; "

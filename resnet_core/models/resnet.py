@@ -226,12 +226,8 @@ class ResNet(Network):
         for index in range(depth):
             step = stride if index == 0 else 1
             changes_shape = step != 1 or self._in_channels != out_channels
-            downsample = (
-                projection(self._in_channels, out_channels, step) if changes_shape and residual else None
-            )
-            blocks.append(
-                block(self._in_channels, channels, stride=step, downsample=downsample, residual=residual)
-            )
+            downsample = projection(self._in_channels, out_channels, step) if changes_shape and residual else None
+            blocks.append(block(self._in_channels, channels, stride=step, downsample=downsample, residual=residual))
             self._in_channels = out_channels
         return nn.Sequential(*blocks)
 

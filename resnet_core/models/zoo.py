@@ -192,8 +192,7 @@ def _check_arguments(architecture: Architecture, arguments: dict[str, Any]) -> N
     for key, value in arguments.items():
         if key not in architecture.options:
             raise ModelError(
-                f"{architecture.title} has no setting called {key!r}; "
-                f"it has {', '.join(architecture.options)}."
+                f"{architecture.title} has no setting called {key!r}; it has {', '.join(architecture.options)}."
             )
         if key == "stem":
             continue  # the network itself knows its stems

@@ -3,7 +3,6 @@ one validation, and the whole state in and out. The order of things is `engine.f
 """
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from resnet_core.device import DeviceChoice, choose_device
 from resnet_core.errors import RunError
 from resnet_core.models.logits import compute_logits
 from resnet_core.training.checkpoint import Checkpoint
+from resnet_core.training.clock import Clock
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.control import Control
 from resnet_core.training.events import EpochEnded, RunStarted, StepEnded
@@ -333,41 +333,3 @@ def diverged(step: int) -> RunError:
         f"The loss is no longer a number at step {step}; the best weights so far are kept. "
         "Start again with a smaller learning rate."
     )
-
-
-class Clock:
-    """Training time of an epoch and the part of it spent waiting for pictures, in seconds of the monotonic clock."""
-
-    def __init__(self) -> None:
-        self._mark = time.perf_counter()
-        self._waited = 0.0
-        self.seconds = 0.0
-        self._pictures = 0
-
-    def start(self) -> None:
-        """The loop turns to the loader."""
-        self._mark = time.perf_counter()
-
-    def arrived(self) -> None:
-        """The loader has answered."""
-        now = time.perf_counter()
-        self._waited += now - self._mark
-        self.seconds += now - self._mark
-        self._mark = now
-
-    def stepped(self, pictures: int) -> None:
-        """The optimizer has been updated with so many pictures."""
-        now = time.perf_counter()
-        self.seconds += now - self._mark
-        self._mark = now
-        self._pictures += pictures
-
-    @property
-    def images_per_second(self) -> float:
-        """Training pictures a second, waiting included."""
-        return self._pictures / self.seconds if self.seconds else 0.0
-
-    @property
-    def waited_share(self) -> float:
-        """Share in [0, 1] of the training time spent waiting."""
-        return self._waited / self.seconds if self.seconds else 0.0

@@ -49,9 +49,7 @@ def test_members_are_read_as_they_were_written(tmp_path: Path) -> None:
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         with open_archive(make_zip(tmp_path / "set.zip", entries, method)) as opened:
             assert {member.path: opened.read(member) for member in opened.members} == entries
-            assert [(m.size, m.crc) for m in opened.members] == [
-                (len(c), zlib.crc32(c)) for c in entries.values()
-            ]
+            assert [(m.size, m.crc) for m in opened.members] == [(len(c), zlib.crc32(c)) for c in entries.values()]
             assert opened.ignored == ()
             assert opened.name == "set.zip"
 
@@ -73,9 +71,7 @@ def test_files_of_the_system_are_ignored_and_shown(tmp_path: Path) -> None:
 
 
 def test_paths_of_windows_and_of_careless_programs_are_put_in_order(tmp_path: Path) -> None:
-    with open_archive(
-        make_zip(tmp_path / "set.zip", {"set\\cat\\1.jpg": b"a", "./set//dog/./2.jpg": b"b"})
-    ) as opened:
+    with open_archive(make_zip(tmp_path / "set.zip", {"set\\cat\\1.jpg": b"a", "./set//dog/./2.jpg": b"b"})) as opened:
         assert [member.path for member in opened.members] == ["set/cat/1.jpg", "set/dog/2.jpg"]
         assert [opened.read(member) for member in opened.members] == [b"a", b"b"]
 
@@ -113,12 +109,8 @@ def test_a_zip_without_its_beginning_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_encrypted_zip_is_named(tmp_path: Path) -> None:
-    path = rewritten(
-        make_zip(tmp_path / "set.zip", {"cat/1.jpg": NOISE}), lambda entry: set_field(entry, 8, "<H", 1)
-    )
-    assert refusal(path) == (
-        "set.zip is refused, it has encrypted entries (pack it without a password): cat/1.jpg."
-    )
+    path = rewritten(make_zip(tmp_path / "set.zip", {"cat/1.jpg": NOISE}), lambda entry: set_field(entry, 8, "<H", 1))
+    assert refusal(path) == ("set.zip is refused, it has encrypted entries (pack it without a password): cat/1.jpg.")
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -194,13 +186,9 @@ def test_links_and_special_files_are_refused(tmp_path: Path, kind: int) -> None:
 
 
 def test_a_bomb_is_refused_by_its_ratio(tmp_path: Path) -> None:
-    bomb = make_zip(
-        tmp_path / "set.zip", {"cat/1.jpg": NOISE, "cat/0.jpg": bytes(9_000_000)}, zipfile.ZIP_DEFLATED
-    )
+    bomb = make_zip(tmp_path / "set.zip", {"cat/1.jpg": NOISE, "cat/0.jpg": bytes(9_000_000)}, zipfile.ZIP_DEFLATED)
     assert refusal(bomb).endswith("files that grow more than 100:1 when unpacked: cat/0.jpg.")
-    with open_archive(
-        make_zip(tmp_path / "flat.zip", {"a/0.bmp": bytes(900_000)}, zipfile.ZIP_DEFLATED)
-    ) as opened:
+    with open_archive(make_zip(tmp_path / "flat.zip", {"a/0.bmp": bytes(900_000)}, zipfile.ZIP_DEFLATED)) as opened:
         assert opened.read(opened.members[0]) == bytes(900_000)
 
 
@@ -215,9 +203,7 @@ def test_the_declared_sum_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(archive, "MAX_TOTAL_BYTES", 249_999 + 40_000)
     with open_archive(path):
         pass
-    lying = rewritten(
-        path, lambda entry: set_field(entry, 24, "<I", 40_000_000)
-    )  # 50 × 40 MB, just 250 kB here
+    lying = rewritten(path, lambda entry: set_field(entry, 24, "<I", 40_000_000))  # 50 × 40 MB, just 250 kB here
     monkeypatch.undo()
     assert refusal(lying).startswith("set.zip is refused, it has files that grow")
     lying = rewritten(path, lambda entry: set_field(entry, 24, "<I", 40_000_001))
@@ -271,9 +257,7 @@ def test_overlapping_entries_are_refused(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "set.zip", {"cat/1.jpg": NOISE, "cat/2.jpg": NOISE})
     assert "overlapping entries" in refusal(rewritten(path, lambda entry: set_field(entry, 42, "<I", 0)))
     path = make_zip(tmp_path / "set.zip", {"cat/1.jpg": NOISE, "cat/2.jpg": NOISE})
-    grown = rewritten(
-        path, lambda entry: set_field(entry, 20, "<I", 6_000)
-    )  # reaches into the next, the directory
+    grown = rewritten(path, lambda entry: set_field(entry, 20, "<I", 6_000))  # reaches into the next, the directory
     assert "overlapping entries: cat/1.jpg, cat/2.jpg" in refusal(grown)
 
 
@@ -322,9 +306,7 @@ def test_a_damaged_member_is_named_and_the_others_stay_readable(tmp_path: Path) 
     content[1_000] ^= 1
     path.write_bytes(content)
     with open_archive(path) as opened:
-        with pytest.raises(
-            ArchiveError, match=r"^cat/1.jpg in set.zip is damaged or incomplete; pack or copy"
-        ):
+        with pytest.raises(ArchiveError, match=r"^cat/1.jpg in set.zip is damaged or incomplete; pack or copy"):
             opened.read(opened.members[0])
         assert opened.read(opened.members[1]) == NOISE
 
@@ -410,8 +392,6 @@ def test_all_of_cifar10_is_readable() -> None:
         pytest.skip("needs cifar10.zip: set RESNET_LAB_DATA to the folder that holds it")
     with open_archive(path) as opened:
         assert len(opened.members) == 60_000
-        assert sum(len(opened.read(member)) for member in opened.members) == sum(
-            m.size for m in opened.members
-        )
+        assert sum(len(opened.read(member)) for member in opened.members) == sum(m.size for m in opened.members)
         for member in opened.members[::3_000]:
             assert read_image(opened.read(member), name=member.path).size == (32, 32)

@@ -111,9 +111,7 @@ def test_every_flipped_byte_of_a_png_is_noticed() -> None:
 
 
 def test_a_huge_header_is_refused_by_its_pixels() -> None:
-    assert refusal(png(30000, 30000, 8, 2, b"")) == (
-        "photo.jpg has 900 megapixels; limit 50. Make it smaller first."
-    )
+    assert refusal(png(30000, 30000, 8, 2, b"")) == ("photo.jpg has 900 megapixels; limit 50. Make it smaller first.")
 
 
 def test_just_over_the_limit_never_reads_as_the_limit() -> None:
@@ -286,9 +284,7 @@ def test_lab_is_read_in_the_right_colors() -> None:
         scene(), ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
     )
     assert to_lab is not None
-    assert (
-        np.abs(np.asarray(read_image(saved(to_lab, "TIFF")), float) - np.asarray(scene(), float)).mean() < 2
-    )
+    assert np.abs(np.asarray(read_image(saved(to_lab, "TIFF")), float) - np.asarray(scene(), float)).mean() < 2
 
 
 def test_palette_and_bilevel_pictures_keep_their_colors() -> None:
@@ -371,9 +367,7 @@ def test_values_that_are_no_numbers_do_not_spoil_the_rest(bad: float) -> None:
     values[0, 0] = bad
     pixels = np.asarray(read_image(saved(Image.fromarray(values), "TIFF")))
     assert abs(int(pixels[20, 20, 0]) - 131) <= 1
-    assert (
-        np.asarray(read_image(saved(Image.fromarray(np.full((40, 40), bad, np.float32)), "TIFF"))).max() == 0
-    )
+    assert np.asarray(read_image(saved(Image.fromarray(np.full((40, 40), bad, np.float32)), "TIFF"))).max() == 0
 
 
 def test_sixteen_bit_color_with_a_transparent_color_is_read() -> None:
@@ -394,9 +388,7 @@ def test_only_the_first_frame_of_an_animation_is_used(format: str) -> None:
 
 def test_only_the_first_page_of_a_tiff_is_used() -> None:
     pages = [scene(), Image.new("RGB", (60, 60))]
-    read = read_image_with_notes(
-        saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]), name="scan.tif"
-    )
+    read = read_image_with_notes(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]), name="scan.tif")
     assert difference(read.image, scene()) == 0
     assert read.notes == ("scan.tif: several pages: only the first page is used.",)
 
@@ -448,9 +440,7 @@ class Endless(io.RawIOBase):
 
 def test_an_endless_stream_is_cut_off_at_the_limit() -> None:
     stream = Endless()
-    assert (
-        refusal(stream) == "photo.jpg is larger than 100 MB, the limit for a picture; make it smaller first."
-    )
+    assert refusal(stream) == "photo.jpg is larger than 100 MB, the limit for a picture; make it smaller first."
     assert stream.given <= image_gate.MAX_FILE_BYTES + (1 << 20)
 
 
@@ -476,9 +466,7 @@ def test_pipes_devices_and_folders_are_refused_without_waiting(tmp_path: Path) -
     ]
 
 
-@pytest.mark.parametrize(
-    "source", ["/srv/secret/gone.jpg", "bad\0name.jpg", "/srv/" + "n" * 5000, "", 7, None]
-)
+@pytest.mark.parametrize("source", ["/srv/secret/gone.jpg", "bad\0name.jpg", "/srv/" + "n" * 5000, "", 7, None])
 def test_sources_that_cannot_be_opened_are_one_sentence_without_a_path(source: Any) -> None:
     sentence = refusal(source, None)
     assert "/" not in sentence

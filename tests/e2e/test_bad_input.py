@@ -146,9 +146,7 @@ def one_class(folder: Path) -> Path:
     ],
     ids=["missing", "empty", "one class"],
 )
-def test_a_folder_that_cannot_be_trained_on_is_named(
-    more_settings: Visitor, tmp_path: Path, make: Any, sentence: str
-):
+def test_a_folder_that_cannot_be_trained_on_is_named(more_settings: Visitor, tmp_path: Path, make: Any, sentence: str):
     more_settings.fill("#train-folder", str(make(tmp_path)))
     more_settings.part("#train-start").click()
     expect(more_settings.part(".toast-body")).to_contain_text(re.compile(sentence))

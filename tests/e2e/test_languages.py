@@ -12,9 +12,7 @@ CJK = re.compile(r"[\u4e00-\u9fff]")
 
 
 @pytest.mark.parametrize("locale", ["zh-CN", "zh-TW"])
-def test_a_chinese_browser_reads_chinese_everywhere(
-    visit: Callable[..., Visitor], examples: list[Path], locale: str
-):
+def test_a_chinese_browser_reads_chinese_everywhere(visit: Callable[..., Visitor], examples: list[Path], locale: str):
     visitor = visit(locale=locale)
     for tab in ("识别", "训练", "特征图"):
         expect(visitor.page.get_by_role("tab", name=tab, exact=True)).to_be_visible()

@@ -55,9 +55,9 @@ class Visitor:
         self.page.locator(f"{box} input, {box} textarea").first.fill(text)
 
     def choose(self, box: str, title: str) -> None:
-        """Picks from a dropdown by (part of) what it says."""
+        """Picks from a dropdown by what it says."""
         self.page.locator(f"{box} input").click()
-        self.page.get_by_role("option").filter(has_text=title).first.click()
+        self.page.get_by_role("option").get_by_text(title, exact=True).click()
 
     def sideways(self) -> int:
         """How many pixels the page can be scrolled sideways."""

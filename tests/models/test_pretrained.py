@@ -186,9 +186,7 @@ def test_weights_of_another_network_are_refused(mirror: Mirror, monkeypatch: pyt
 
 
 def test_a_mirror_without_the_file_is_named_as_such(mirror: Mirror) -> None:
-    with pytest.raises(
-        ModelError, match=r"could not be downloaded: the server answered 404.*resnet34-.*\.pth"
-    ):
+    with pytest.raises(ModelError, match=r"could not be downloaded: the server answered 404.*resnet34-.*\.pth"):
         load_pretrained("resnet34", base_url=mirror.url)
 
 
@@ -198,9 +196,7 @@ def test_offline_is_one_sentence_that_says_what_to_do(tmp_path: Path) -> None:
         with pytest.raises(ModelError) as caught:
             load_pretrained("resnet50", base_url=f"http://127.0.0.1:{closed.getsockname()[1]}")
     sentence = str(caught.value)
-    assert sentence.startswith(
-        "ImageNet weights for resnet50 are not on this machine and could not be downloaded: "
-    )
+    assert sentence.startswith("ImageNet weights for resnet50 are not on this machine and could not be downloaded: ")
     assert "connect once" in sentence
     assert "resnet50-0676ba61.pth" in sentence
     assert str(tmp_path) not in sentence
