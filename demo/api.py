@@ -12,7 +12,7 @@ import gradio as gr
 from PIL import Image
 
 from demo.feature_maps_tab import DEFAULT_LAYER, heat_picture, look
-from demo.photo import Photo, read_upload
+from demo.photo import Photo, Picture, read_upload
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services
 from resnet_core.data.images import ReadImage
@@ -46,7 +46,7 @@ def _add_pictures(services: Services) -> None:
         scale = gr.Textbox("channel", label="scale")
         label = gr.Textbox("", label="label")
         answer = gr.JSON()
-        picture = gr.Image(format="png", label="picture")
+        picture = Picture(format="png", label="picture")
         trigger = gr.Button()
 
     @failing_in_a_sentence

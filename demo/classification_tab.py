@@ -6,7 +6,7 @@ import gradio as gr
 
 from demo.examples import example_pictures
 from demo.markup import answer_card, class_color, empty_card
-from demo.photo import photo_input
+from demo.photo import Picture, photo_input
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services, model_choices
 from demo.text import label, language_of, say
@@ -60,7 +60,7 @@ def classification_tab(services: Services, page: gr.Blocks) -> gr.Tab:
                     model_choices(services), value="flowers", label=label("model"), elem_id="classify-model"
                 )
                 with gr.Accordion(label("more"), open=False):
-                    seen = gr.Image(
+                    seen = Picture(
                         label=label("seen"),
                         interactive=False,
                         height=200,
@@ -84,7 +84,7 @@ def classification_tab(services: Services, page: gr.Blocks) -> gr.Tab:
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     inputs, outputs = [photo, model, top_k], [card, seen]
-    for trigger in (photo.change, model.input, top_k.release):
+    for trigger in (photo.change, model.change, top_k.release):  # a dropdown's `input` comes twice (gradio 6.31)
         trigger(classify_photo, inputs, outputs, concurrency_id=HEAVY, concurrency_limit=2, **quiet)
     page.load(greet, None, [card, model], concurrency_limit=None, **quiet)
     tab.select(lambda: _fresh_models(services), None, model, queue=False, **quiet)

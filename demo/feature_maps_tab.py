@@ -10,7 +10,7 @@ from PIL import Image
 from demo.classification_tab import HEAVY
 from demo.examples import example_pictures
 from demo.markup import empty_card, facts_card
-from demo.photo import photo_input
+from demo.photo import Picture, photo_input
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services, model_choices
 from demo.text import label, language_of, say
@@ -201,8 +201,8 @@ class Views(NamedTuple):
     page: Any
 
 
-def _picture(key: str, height: int, elem_id: str, **options: Any) -> gr.Image:
-    return gr.Image(label=label(key), show_label=False, interactive=False, height=height, elem_id=elem_id, **options)
+def _picture(key: str, height: int, elem_id: str, **options: Any) -> Picture:
+    return Picture(label=label(key), show_label=False, interactive=False, height=height, elem_id=elem_id, **options)
 
 
 def _wire(services: Services, tab: gr.Tab, choices: Choices, views: Views, table: Any) -> None:
@@ -247,7 +247,8 @@ def _wire(services: Services, tab: gr.Tab, choices: Choices, views: Views, table
     for component in (choices.photo, choices.layer, choices.page, choices.channel):
         component.change(show, list(choices), list(views), **heavy)
     choices.scale.input(show, list(choices), list(views), **heavy)
-    opened = choices.model.input(open_model, [choices.model, choices.layer], [choices.layer, table], **heavy)
+    # a dropdown's `input` comes twice a click (gradio 6.31), its `change` once
+    opened = choices.model.change(open_model, [choices.model, choices.layer], [choices.layer, table], **heavy)
     opened.then(show, list(choices), list(views), **heavy)
     views.sheet.select(clicked, [choices.photo, choices.model, choices.layer, choices.page], choices.channel, **heavy)
     table.select(_picked_layer, None, choices.layer, queue=False, **quiet)

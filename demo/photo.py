@@ -1,10 +1,14 @@
-"""A picture input that says why a file was refused, and one way from an uploaded file to pixels."""
+"""A picture input that says why a file was refused, one way from an uploaded file to pixels, and a picture output."""
 
+import os
+import secrets
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.data_classes import ImageData
+from gradio.processing_utils import encode_pil_to_bytes, hash_bytes
+from PIL import Image
 
 from demo.component import WithoutStub
 from resnet_core.data.images import ReadImage, read_image_with_notes
@@ -26,6 +30,30 @@ class Photo(gr.Image, metaclass=WithoutStub):
         if payload is None or payload.path is None:
             return None
         return read_upload(payload.path, payload.orig_name)
+
+
+class Picture(gr.Image, metaclass=WithoutStub):
+    """gr.Image writes the same pixels to the same file again for every viewer, cutting off whoever is just loading it.
+
+    This one writes a file once, whole, and then only marks it as used.
+    """
+
+    is_template = True
+
+    def postprocess(self, value: Any) -> Any:
+        """What the browser needs to load a PIL picture; anything else as gr.Image has it."""
+        if not isinstance(value, Image.Image):
+            return super().postprocess(value)
+        content = encode_pil_to_bytes(value, self.format)
+        target = Path(self.GRADIO_CACHE) / hash_bytes(content) / f"image.{self.format}"
+        if target.is_file():
+            os.utime(target)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_name(f"{secrets.token_hex(6)}.part")
+            temporary.write_bytes(content)
+            os.replace(temporary, target)
+        return ImageData(path=str(target.resolve()), orig_name=target.name)
 
 
 def read_upload(path: str, name: str | None) -> ReadImage:

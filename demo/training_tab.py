@@ -109,7 +109,7 @@ def training_tab(services: Services) -> gr.Tab:
     ]  # fmt: skip
     _wire_start(services, start, form, own_zip, own_folder, run, board)
     _wire_controls(services, tab, (pause, resume, stop, stop_epoch), run, board, dataset)
-    preset.input(_show_preset, [preset, dataset], form[:7], queue=False, api_visibility="private")
+    preset.change(_show_preset, [preset, dataset], form[:7], queue=False, api_visibility="private")
     return tab
 
 
@@ -184,7 +184,7 @@ def _wire_controls(
     stop.click(stop_run, run, None, **quiet)
     stop_epoch.click(stop_run_after_epoch, run, None, **quiet)
     board.statechange(on_status, None, [*controls, run], **quiet)
-    run.input(lambda run_id: run_id, run, board, **quiet)
+    run.change(lambda run_id: run_id, run, board, **quiet)
     tab.select(lambda: gr.update(choices=data_choices(services)), None, dataset, **quiet)
 
 

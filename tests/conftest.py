@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 FolderMaker = Callable[..., Path]
+
+# Tests check results, not times: a busy machine must not fail them.
+settings.register_profile("lab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lab")
 
 
 @pytest.fixture(scope="session")

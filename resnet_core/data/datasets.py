@@ -37,7 +37,7 @@ PICTURE_SUFFIXES = {
     ".jfif",
 }
 RENDERED_SEED, RENDERED_SIZE = 2026, 96
-RENDERED_TRAIN, RENDERED_VAL = 160, 40  # pictures per class; indices of val follow those of train
+RENDERED_TRAIN, RENDERED_VAL = 320, 40  # pictures per class; indices of val follow those of train
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,7 +198,8 @@ def _scan(root: Path) -> tuple[dict[str, str], list[str], int]:
     for path in sorted(root.rglob("*")):
         relative = path.relative_to(root).as_posix()
         if path.is_dir():
-            folders.append(relative)
+            if not path.is_symlink():  # what lies behind a link is not looked at
+                folders.append(relative)
         elif is_hidden(relative) or not _is_picture(path) or not path.resolve().is_relative_to(root):
             ignored += 1
         else:

@@ -1,7 +1,7 @@
 """What a tree of picture paths means as a data set: which folder is a class, which a split, which a mere wrapper.
 
-`torchvision.datasets.ImageFolder` takes a wrapper folder or `train/ val/` for classes and refuses the whole set for one
-empty class; people's zips have all three, so they are understood here, and what was decided is said in `notes`.
+`torchvision.datasets.ImageFolder` takes a wrapper folder or `train/ val/` for classes; people's zips have both, so they
+are understood here, and what was decided is said in `notes`. An empty class folder is refused by name.
 """
 
 import unicodedata
@@ -37,7 +37,8 @@ def arrange(found: Mapping[str, str], *, name: str, seed: int, ignored: int = 0,
     splits, notes = _split_by_folder(list(stamps))
     class_names = tuple(sorted({class_of(path) for paths in splits.values() for path in paths}))
     _check_classes(shown, class_names, splits)
-    notes += _note_ignored(ignored) + _note_empty(folders, prefix, list(stamps)) + _note_twins(class_names)
+    _check_filled(shown, folders, prefix, list(stamps))
+    notes += _note_ignored(ignored) + _note_twins(class_names)
     if prefix:
         notes.append(f"The classes were found inside the folder “{display_name(prefix)}”.")
     if not splits["val"]:
@@ -116,7 +117,8 @@ def _note_ignored(ignored: int) -> list[str]:
     return [f"{ignored:,} files that are no pictures were left out."] if ignored else []
 
 
-def _note_empty(folders: Iterable[str], prefix: str, paths: Sequence[str]) -> list[str]:
+def _check_filled(shown: str, folders: Iterable[str], prefix: str, paths: Sequence[str]) -> None:
+    """A class folder without a picture is most often a mistake, and a class less is another task: it is named."""
     below = [folder.removeprefix(prefix) for folder in folders if folder.startswith(prefix)]
     leaves = {folder for folder in below if folder.count("/") == (1 if _split_of(folder) else 0)}
     filled = {"/".join(path.split("/")[:depth]) for path in paths for depth in (1, 2)}
@@ -124,8 +126,9 @@ def _note_empty(folders: Iterable[str], prefix: str, paths: Sequence[str]) -> li
     empty = {
         leaf.split("/")[-1] for leaf in leaves - filled if not is_hidden(leaf) and ("/" in leaf or not _split_of(leaf))
     }
-    shown = ", ".join(map(display_name, sorted(empty - used)))
-    return [f"Empty class folders were left out: {shown}."] if shown else []
+    names = ", ".join(map(display_name, sorted(empty - used)))
+    if names:
+        raise DatasetError(f"“{shown}” has class folders without a picture: {names}; add pictures or remove the folders.")
 
 
 def _note_twins(class_names: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from resnet_core.data import datasets
 from resnet_core.data.datasets import (
+    RENDERED_TRAIN,
     DatasetSpec,
     folder_dataset,
     list_datasets,
@@ -83,13 +84,18 @@ def test_leftovers_are_ignored_and_counted(make_folder: FolderMaker, tmp_path: P
     folder = make_folder([*FOUR, *junk])
     (folder / "cat" / "notes.txt").write_text("x")
     (folder / "Thumbs.db").write_bytes(b"x")
-    (folder / "eel").mkdir()
-    (folder / "fox").mkdir()
-    (folder / "fox" / "notes.txt").write_text("x")
     for dataset in (load(folder), load(zipped(folder, tmp_path / "set.zip"))):
         assert dataset.class_names == ("cat", "dog")
-        assert "7 files that are no pictures were left out." in dataset.notes
-        assert any("Empty class folders" in note and "fox" in note for note in dataset.notes)
+        assert "6 files that are no pictures were left out." in dataset.notes
+
+
+def test_a_class_folder_without_a_picture_is_refused_by_name(make_folder: FolderMaker, tmp_path: Path) -> None:
+    folder = make_folder(FOUR)
+    (folder / "fox").mkdir()
+    (folder / "fox" / "notes.txt").write_text("x")
+    for path in (folder, zipped(folder, tmp_path / "set.zip")):
+        with pytest.raises(DatasetError, match="class folders without a picture: fox;"):
+            load(path)
 
 
 def test_nothing_is_opened_before_it_is_asked_for(make_folder: FolderMaker) -> None:
@@ -195,7 +201,7 @@ def test_a_zip_is_closed_with_its_data_set_and_after_a_refusal(make_folder: Fold
 def test_rendered_flowers_are_always_there(tmp_path: Path) -> None:
     dataset = load_dataset("rendered-flowers", data_dir=tmp_path / "nowhere")
     assert dataset.class_names == ("daisy", "dandelion", "roses", "sunflowers", "tulips")
-    assert Counter(picture.class_index for picture in dataset.train) == dict.fromkeys(range(5), 160)
+    assert Counter(picture.class_index for picture in dataset.train) == dict.fromkeys(range(5), RENDERED_TRAIN)
     assert Counter(picture.class_index for picture in dataset.val) == dict.fromkeys(range(5), 40)
     image = dataset.source.load(dataset.val[0].path)
     assert image.size == (96, 96)

@@ -97,12 +97,14 @@ def test_what_cannot_be_trained_on_is_refused_with_the_reason(paths: list[str], 
     assert sentence.endswith(".")
 
 
-def test_empty_class_folders_are_left_out_and_named() -> None:
-    folders = ["cat", "dog", "eel", ".ipynb_checkpoints", "__MACOSX", "cat/sub"]
-    assert found(FOUR, folders=folders).notes[0] == "Empty class folders were left out: eel."
+def test_empty_class_folders_are_refused_by_name() -> None:
+    folders = ["cat", "dog", ".ipynb_checkpoints", "__MACOSX", "cat/sub"]
+    assert found(FOUR, folders=folders).class_names == ("cat", "dog")
+    with pytest.raises(DatasetError, match="class folders without a picture: eel; add pictures or remove"):
+        found(FOUR, folders=[*folders, "eel"])
     inside = ["w", "w/train", "w/train/cat", "w/train/<b>ox", "w/val/cat", "w/val/dog"]
-    layout = found((f"w/{path}" for path in SPLIT), folders=inside)
-    assert "Empty class folders were left out: <b>ox." in layout.notes
+    with pytest.raises(DatasetError, match="without a picture: <b>ox;"):
+        found((f"w/{path}" for path in SPLIT), folders=inside)
 
 
 def test_classes_that_look_alike_are_kept_apart_and_named() -> None:

@@ -11,7 +11,7 @@ from app_process import AppProcess
 from playwright.sync_api import expect
 from visitor import Visitor
 
-from resnet_core.activations.render import channel_at, render_sheet
+from resnet_core.activations.render import render_sheet, tile_box
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.inference.catalog import SHIPPED
 from resnet_core.models.zoo import build_model
@@ -197,10 +197,8 @@ def paper_width(app: AppProcess) -> str:
 def point_of(channel: int, channels: int, side: int) -> tuple[float, float]:
     """Where a channel lies on the sheet, as shares of its width and height."""
     sheet = render_sheet(torch.rand(channels, side, side))
-    width, height = sheet.image.size
-    hits = [(x, y) for x in range(0, width, 2) for y in range(0, height, 2) if channel_at(sheet, x, y) == channel]
-    x, y = hits[len(hits) // 2]
-    return x / width, y / height
+    left, top, right, bottom = tile_box(sheet, channel)
+    return (left + right) / 2 / sheet.image.width, (top + bottom) / 2 / sheet.image.height
 
 
 def open_layer(visitor: Visitor, photo: Path, layer: str) -> tuple[int, int]:
@@ -245,7 +243,7 @@ def test_layer2_of_a_network_as_wide_as_the_papers_has_128_maps(
     visitor: Visitor, examples: list[Path], paper_width: str
 ):
     visitor.go("Feature maps")
-    visitor.choose("#maps-model", "as wide as the paper")
+    visitor.choose("#maps-model", "as wide as the paper · best epoch")
     channels, side = open_layer(visitor, examples[0], "layer2")
     assert (channels, side) == (128, 8)
     enlarge(visitor, 71, channels, side)

@@ -4,33 +4,19 @@ import asyncio
 import gc
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
+from playwright.sync_api import expect
 
 from demo.live_board.board_feed import BoardRead, make_poll
 from demo.live_board.live_board import LiveBoard
 from resnet_core.errors import RunError
 
-sync_api = pytest.importorskip("playwright.sync_api")
-expect = sync_api.expect
-CHROMIUM = "/usr/bin/chromium"
-SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 HOSTILE = '<img src=x onerror="window.hacked=1"> ${window.hacked=2} {{value}} `'
 
 pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="Chromium is not installed here"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # Gradio's event loops
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
@@ -112,14 +98,6 @@ def app() -> Iterator[tuple[str, MemoryRuns]]:
     gc.collect()  # and not in a later test
 
 
-@pytest.fixture(scope="module")
-def chromium(app: tuple[str, MemoryRuns]) -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield browser
-        browser.close()
-
-
 class Board:
     """The page as a test sees it, and what the browser said meanwhile."""
 
@@ -157,7 +135,7 @@ def runs(app: tuple[str, MemoryRuns]) -> MemoryRuns:
 
 
 @pytest.fixture
-def context(chromium: Any, runs: MemoryRuns) -> Iterator[Any]:
+def context(app: tuple[str, MemoryRuns], chromium: Any, runs: MemoryRuns) -> Iterator[Any]:
     window = chromium.new_context(locale="en-GB", viewport={"width": 1280, "height": 900})
     window.set_default_timeout(15_000)
     yield window

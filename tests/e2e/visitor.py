@@ -57,7 +57,7 @@ class Visitor:
     def choose(self, box: str, title: str) -> None:
         """Picks from a dropdown by what it says."""
         self.page.locator(f"{box} input").click()
-        self.page.get_by_role("option").get_by_text(title, exact=True).click()
+        self.page.get_by_role("option", name=title, exact=True).click()
 
     def sideways(self) -> int:
         """How many pixels the page can be scrolled sideways."""
