@@ -95,8 +95,9 @@ def _add_models(services: Services) -> None:
         from resnet_core.models.describe import describe
         from resnet_core.models.zoo import build_model, get_architecture
 
-        size = int(image_size) or get_architecture(model).default_image_size
-        return dataclasses.asdict(describe(build_model(model, num_classes=int(num_classes) or None), size))
+        size = _whole(image_size, "image_size") or get_architecture(model).default_image_size
+        classes = _whole(num_classes, "num_classes") or None
+        return dataclasses.asdict(describe(build_model(model, num_classes=classes), size))
 
     @failing_in_a_sentence
     def list_models() -> list[dict[str, Any]]:
@@ -117,8 +118,8 @@ def _add_training(services: Services) -> None:
 
     @failing_in_a_sentence
     def start_training(dataset: str = "rendered-flowers", settings: dict[str, Any] | None = None) -> dict[str, Any]:
-        given = dict(settings or {})
-        config = make_config(given.pop("preset", "default"), dataset=_named(services, dataset), **given)
+        given = _allowed(services, settings)
+        config = make_config(str(given.pop("preset", "default")), dataset=_named(services, dataset), **given)
         runner = services.runner
         run = runner.start(config)
         return {"run_id": run.run_id, "queued": run.run_id in runner.queued()}
@@ -137,7 +138,7 @@ def _add_training(services: Services) -> None:
 
     @failing_in_a_sentence
     def run_events(run_id: str, cursor: int = 0) -> dict[str, Any]:
-        read = services.read(run_id, max(0, int(cursor)))
+        read = services.read(run_id, max(0, _whole(cursor, "cursor")))
         return {"events": list(read.events), "cursor": read.cursor, "status": read.status}
 
     for end_point in (list_runs, start_training, pause_training, resume_training, stop_training, run_events):
@@ -165,10 +166,28 @@ def _named(services: Services, dataset: str) -> str:
     raise ConfigError(f"There is no data set “{dataset[:60]}”; use one of those that datasets list names.")
 
 
+def _allowed(services: Services, settings: Any) -> dict[str, Any]:
+    """The settings of a call; only people at this machine may name a file to start from."""
+    if not isinstance(settings, dict | None):
+        raise ConfigError("settings must be an object of names and values, like {\"epochs\": 3}.")
+    given = dict(settings or {})
+    if "dataset" in given:
+        raise ConfigError("The data set is the first argument; leave it out of the settings.")
+    if given.get("init_from") and not services.local:
+        raise ConfigError("init_from names a file of this machine; only people at it may do that.")
+    return given
+
+
 def _required(image: ReadImage | None) -> ReadImage:
     if image is None:
         raise ConfigError("Send a picture.")
     return image
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise ConfigError(f"{name} must be a whole number.")
+    return int(value)
 
 
 def _count(top_k: Any) -> int:

@@ -35,8 +35,10 @@ def replacing(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(6)}.part")
     temporary.touch(exist_ok=False)
+    rights = temporary.stat().st_mode
     try:
         yield temporary
+        temporary.chmod(rights)  # some writers (safetensors) put a file of their own in its place
         _flush(temporary)
         os.replace(temporary, target)
         _flush_folder(target.parent)

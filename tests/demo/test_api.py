@@ -1,0 +1,265 @@
+"""The named end points of the real app, called as a program calls them."""
+
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from app_process import ROOT, AppProcess
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+FLOWERS = ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
+DAISY = ROOT / "assets" / "examples" / "daisy.png"
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> Iterator[AppProcess]:
+    started = AppProcess(tmp_path_factory.mktemp("api"), cache=session_cache)
+    try:
+        yield started.wait_until_served()
+    finally:
+        started.kill()
+
+
+@pytest.fixture(scope="module")
+def client(app: AppProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    downloads = str(tmp_path_factory.mktemp("downloads"))
+    opened = Client(app.url, verbose=False, analytics_enabled=False, download_files=downloads)
+    yield opened
+    opened.close()
+
+
+def refusal(client: Client, *arguments: Any, api_name: str) -> str:
+    """The sentence a call is refused with; never a traceback, never a path of the server."""
+    with pytest.raises(AppError) as raised:
+        client.predict(*arguments, api_name=api_name)
+    sentence = str(raised.value)
+    assert "Traceback" not in sentence
+    assert str(ROOT) not in sentence
+    assert "unexpected" not in sentence
+    return sentence
+
+
+def wait_until(client: Client, run_id: str, *statuses: str) -> dict[str, Any]:
+    """All news of a run, read piece by piece, once it is in one of those states."""
+    events: list[dict[str, Any]] = []
+    cursor = 0
+    limit = time.monotonic() + 120
+    while time.monotonic() < limit:
+        news = client.predict(run_id, cursor, api_name="/run_events")
+        events += news["events"]
+        cursor = news["cursor"]
+        if news["status"] in statuses:
+            return {**news, "events": events}
+    raise AssertionError(f"still {news['status']}")
+
+
+# Pictures
+
+
+def test_classify_needs_only_a_picture(client: Client):
+    answer = client.predict(handle_file(DAISY), api_name="/classify")
+    assert sorted(answer) == ["error", "image", "predictions", "unknown"]
+    assert sorted(p["label"] for p in answer["predictions"]) == FLOWERS
+    shares = [p["probability"] for p in answer["predictions"]]
+    assert sum(shares) == pytest.approx(1, abs=1e-5)
+    assert shares == sorted(shares, reverse=True)
+    assert answer["error"] is None
+
+
+def test_top_k_limits_the_answers_and_keeps_the_best(client: Client):
+    every = client.predict(handle_file(DAISY), api_name="/classify")["predictions"]
+    two = client.predict(handle_file(DAISY), "flowers", 2, api_name="/classify")["predictions"]
+    assert [p["label"] for p in two] == [p["label"] for p in every[:2]]
+
+
+def test_many_pictures_are_answered_in_order_and_a_bad_one_does_not_stop_the_rest(client: Client, tmp_path: Path):
+    bad = tmp_path / "notes.jpg"
+    bad.write_text("only words")
+    roses = DAISY.with_name("roses.png")
+    answers = client.predict([handle_file(p) for p in (DAISY, bad, roses)], api_name="/classify_many")
+    assert [answer["image"] for answer in answers] == ["daisy.png", "notes.jpg", "roses.png"]
+    assert answers[0]["predictions"] == client.predict(handle_file(DAISY), api_name="/classify")["predictions"]
+    assert answers[1]["predictions"] == []
+    assert "notes.jpg is not an image this app can read (looks like text)" in answers[1]["error"]
+    assert answers[2]["error"] is None
+
+
+def test_feature_maps_gives_the_sheet_and_its_facts(client: Client):
+    sheet, facts = client.predict(handle_file(DAISY), api_name="/feature_maps")
+    assert facts["layer"] == "layer1"
+    assert facts["model"] == "flowers"
+    with Image.open(sheet) as opened:
+        assert opened.width > 300
+    assert {"mean", "std", "minimum", "maximum", "zero_share"} <= facts.keys()
+    assert facts["minimum"] >= 0  # after a ReLU
+
+
+def test_feature_maps_of_another_layer_and_scale_differ(client: Client):
+    first, _ = client.predict(handle_file(DAISY), "layer2", api_name="/feature_maps")
+    shared, _ = client.predict(handle_file(DAISY), "layer2", "flowers", "shared", api_name="/feature_maps")
+    with Image.open(first) as one, Image.open(shared) as other:
+        assert one.size == other.size
+        assert one.tobytes() != other.tobytes()
+
+
+def test_grad_cam_explains_the_answer_and_any_class_asked_for(client: Client):
+    heat, facts = client.predict(handle_file(DAISY), api_name="/grad_cam")
+    best = client.predict(handle_file(DAISY), "flowers", 1, api_name="/classify")["predictions"][0]["label"]
+    assert facts == {"layer": "layer4", "model": "flowers", "label": best}
+    other = next(name for name in FLOWERS if name != best)
+    heat_of_other, facts = client.predict(handle_file(DAISY), "layer4", other, api_name="/grad_cam")
+    assert facts["label"] == other
+    with Image.open(heat) as one, Image.open(heat_of_other) as two:
+        assert one.size == two.size
+        assert one.tobytes() != two.tobytes()
+
+
+def pixels(size: tuple[int, int]) -> bytes:
+    stream = io.BytesIO()
+    Image.new("1", size).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("end_point", ["/classify", "/feature_maps", "/grad_cam"])
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("empty.jpg", b"", "empty.jpg is empty (0 bytes)."),
+        ("long.png", pixels((60_000, 1)), "too elongated (60000:1; limit 20:1)"),
+        ("page.png", b"<html></html>", "looks like HTML"),
+    ],
+)
+def test_a_bad_picture_is_a_sentence(
+    client: Client, tmp_path: Path, end_point: str, name: str, content: bytes, sentence: str
+):
+    (tmp_path / name).write_bytes(content)
+    assert sentence in refusal(client, handle_file(tmp_path / name), api_name=end_point)
+
+
+def test_no_picture_is_a_sentence(client: Client):
+    for end_point in ("/classify", "/feature_maps", "/grad_cam"):
+        assert refusal(client, None, api_name=end_point) == "Send a picture."
+    assert refusal(client, [], api_name="/classify_many").startswith("Send 1 to 500 pictures at a time")
+
+
+@pytest.mark.parametrize("model", ["roses", "../../etc/passwd", "/etc/passwd", "", "x/best", "flowers/../x", "\x00"])
+def test_an_unknown_model_is_a_sentence_and_names_no_file(client: Client, model: str):
+    assert "There is no model" in refusal(client, handle_file(DAISY), model, api_name="/classify")
+
+
+@pytest.mark.parametrize("top_k", [0, -1, 1001])
+def test_an_impossible_top_k_is_a_sentence(client: Client, top_k: int):
+    sentence = refusal(client, handle_file(DAISY), "flowers", top_k, api_name="/classify")
+    assert sentence == "top_k must be a whole number from 1 to 1000."
+
+
+def test_an_unknown_layer_scale_or_class_is_a_sentence(client: Client):
+    picture = handle_file(DAISY)
+    assert "layer9" in refusal(client, picture, "layer9", api_name="/feature_maps")
+    assert "rainbow" in refusal(client, picture, "layer1", "flowers", "rainbow", api_name="/feature_maps")
+    assert "no class “cat”" in refusal(client, picture, "layer4", "cat", api_name="/grad_cam")
+    assert refusal(client, picture, "fc", api_name="/grad_cam")
+
+
+# Models
+
+
+def test_describe_model_counts_what_torchvisions_resnet18_has(client: Client):
+    described = client.predict("resnet18", api_name="/describe_model")
+    assert described["parameters"] == 11_689_512
+    assert client.predict("resnet18", 64, 5, api_name="/describe_model")["parameters"] == 11_179_077
+
+
+def test_an_unknown_model_or_impossible_size_is_a_sentence(client: Client):
+    assert "resnet19" in refusal(client, "resnet19", api_name="/describe_model")
+    assert refusal(client, "resnet18", -5, api_name="/describe_model")
+    assert refusal(client, "resnet18", 10**9, api_name="/describe_model")
+    assert refusal(client, "resnet18", 224, -1, api_name="/describe_model")
+
+
+def test_list_models_names_the_networks_and_the_trained_ones(client: Client):
+    listed = client.predict(api_name="/list_models")
+    kinds = {entry["name"]: entry["kind"] for entry in listed}
+    assert kinds["resnet50"] == "network"
+    assert kinds["flowers"] == "trained"
+
+
+# Training
+
+
+def test_a_training_is_started_paused_resumed_watched_stopped_and_asked(client: Client):
+    settings = {"epochs": 40, "image_size": 32, "model": "resnet18", "name": "by program"}
+    started = client.predict("rendered-flowers", settings, api_name="/start_training")
+    run_id = started["run_id"]
+    assert started["queued"] is False
+    second = client.predict(api_name="/start_training")
+    assert second["queued"] is True
+    assert client.predict(second["run_id"], api_name="/stop_training")["status"] == "stopped"
+
+    wait_until(client, run_id, "running")
+    client.predict(run_id, api_name="/pause_training")
+    paused = wait_until(client, run_id, "paused")
+    assert client.predict(run_id, paused["cursor"], api_name="/run_events")["events"] == []
+    client.predict(run_id, api_name="/pause_training")  # twice does no harm
+    client.predict(run_id, api_name="/resume_training")
+    wait_until(client, run_id, "running")
+    client.predict(run_id, True, api_name="/stop_training")
+    whole = wait_until(client, run_id, "stopped")
+
+    kinds = [event["event"] for event in whole["events"]]
+    assert kinds[0] == "RunStarted"
+    assert kinds[-1] == "RunEnded"
+    assert kinds.count("RunEnded") == 1
+    assert {"StepEnded", "EpochEnded", "Paused", "Resumed", "CheckpointSaved"} <= set(kinds)
+    assert client.predict(run_id, whole["cursor"], api_name="/run_events")["events"] == []
+    assert client.predict(run_id, api_name="/run_events")["events"] == whole["events"]
+    mine = next(run for run in client.predict(api_name="/list_runs") if run["run_id"] == run_id)
+    assert (mine["name"], mine["status"], mine["epochs_done"]) == ("by program", "stopped", 1)
+    for model in (run_id, f"{run_id}/last"):
+        answer = client.predict(handle_file(DAISY), model, api_name="/classify")
+        assert sorted(p["label"] for p in answer["predictions"]) == FLOWERS
+    assert run_id in {entry["name"] for entry in client.predict(api_name="/list_models")}
+
+
+@pytest.mark.parametrize("run_id", ["nobody", "..", "../runs", "", "/etc", "\x00", "x" * 300])
+@pytest.mark.parametrize("end_point", ["/pause_training", "/resume_training", "/stop_training", "/run_events"])
+def test_an_unknown_run_is_a_sentence(client: Client, end_point: str, run_id: str):
+    assert "There is no run" in refusal(client, run_id, api_name=end_point)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"batch_size": 0}, "Batch size must be a whole number from 2"),
+        ({"learning_rate": -1}, "Learning rate must be a number from"),
+        ({"learning_rate": "nan"}, "Learning rate must be a number from"),
+        ({"epochs": 2.5}, "Epochs must be a whole number"),
+        ({"model": "resnet19"}, "resnet19"),
+        ({"preset": "fast"}, "is not a preset"),
+        ({"speed": 9}, "Unknown settings: speed"),
+        ({"preset": ["default"]}, "is not a preset"),
+        ({"dataset": "cifar10"}, "The data set is the first argument"),
+        (["epochs", 3], "settings must be an object"),
+        ("epochs=3", "settings must be an object"),
+    ],
+)
+def test_impossible_settings_are_a_sentence_and_start_nothing(client: Client, settings: Any, sentence: str):
+    before = client.predict(api_name="/list_runs")
+    assert sentence in refusal(client, "rendered-flowers", settings, api_name="/start_training")
+    assert [run["run_id"] for run in client.predict(api_name="/list_runs")] == [run["run_id"] for run in before]
+
+
+def test_a_number_that_is_none_is_a_sentence(client: Client):
+    for number in ("many", 1.5, None, True):
+        assert refusal(client, "resnet18", number, api_name="/describe_model") == "image_size must be a whole number."
+        assert refusal(client, "x", number, api_name="/run_events") == "cursor must be a whole number."
+
+
+@pytest.mark.parametrize("dataset", ["tulip-fields", "cifar10", "", "/nowhere", "\x00"])
+def test_an_unknown_data_set_is_a_sentence(client: Client, dataset: str):
+    assert refusal(client, dataset, api_name="/start_training")
