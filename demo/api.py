@@ -169,7 +169,7 @@ def _named(services: Services, dataset: str) -> str:
 def _allowed(services: Services, settings: Any) -> dict[str, Any]:
     """The settings of a call; only people at this machine may name a file to start from."""
     if not isinstance(settings, dict | None):
-        raise ConfigError("settings must be an object of names and values, like {\"epochs\": 3}.")
+        raise ConfigError('settings must be an object of names and values, like {"epochs": 3}.')
     given = dict(settings or {})
     if "dataset" in given:
         raise ConfigError("The data set is the first argument; leave it out of the settings.")

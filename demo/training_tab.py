@@ -38,14 +38,15 @@ def config_from_form(values: tuple[Any, ...], *, own_data: str | None = None) ->
     form["seed"] = int(form["seed"] or 0)
     form["residual"] = None if form["residual"] else False
     form["pretrained"] = form["pretrained"] or None
-    settings = {field: None if value == AUTO else value for field, value in form.items() if field != "preset"}
+    settings = {field: None if value in (AUTO, "auto") else value for field, value in form.items() if field != "preset"}
     return make_config(form["preset"], **settings)
 
 
 def buttons_for(status: str) -> tuple[bool, bool, bool, bool]:
     """Which of pause, resume, stop and stop-after-epoch can be pressed for a run with this status."""
     moving = status in ("running", "preparing")
-    return moving, status in ("paused", "interrupted", "stopped", "failed"), status not in (*ENDED, "none"), moving
+    resumable = status in ("paused", "interrupted", "stopped", "failed")
+    return moving, resumable, status not in (*ENDED, "interrupted", "none"), moving
 
 
 def data_choices(services: Services) -> list[tuple[str, str]]:

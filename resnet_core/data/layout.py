@@ -128,7 +128,7 @@ def _check_filled(shown: str, folders: Iterable[str], prefix: str, paths: Sequen
     }
     names = ", ".join(map(display_name, sorted(empty - used)))
     if names:
-        raise DatasetError(f"“{shown}” has class folders without a picture: {names}; add pictures or remove the folders.")
+        raise DatasetError(f"“{shown}” has class folders without a picture: {names}; add pictures or remove them.")
 
 
 def _note_twins(class_names: Sequence[str]) -> list[str]:

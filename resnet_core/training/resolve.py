@@ -66,13 +66,15 @@ def _choose_model(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoic
         name, why = "resnet34", "the GPU carries it easily"
     model = config.model or name
     family = get_architecture(model).family
-    quick = dataset.name == "rendered-flowers" and family == "imagenet"
+    narrow = dataset.name == "rendered-flowers" and config.model is None  # a network asked for is never changed
     settings: dict[str, object] = {
         "model": name,
         "zero_init_residual": config.residual and family != "tutorial",
     }
     if family == "imagenet":
-        settings |= {"stem": "small" if side < SMALL_PICTURE else "imagenet", "width": 32 if quick else 64}
+        settings |= {"stem": "small" if side < SMALL_PICTURE else "imagenet", "width": 32 if narrow else 64}
+    if narrow:
+        why += ", with 32 instead of 64 channels in its first stage, which learns drawings four times as fast"
     reason = f"Network: {name}, {why}." if config.model is None else "The rest of the network: as its paper has it."
     return Choice(settings=settings, reason=reason)
 

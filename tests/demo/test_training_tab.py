@@ -99,7 +99,7 @@ def test_an_empty_seed_is_zero():
         ("preparing", True, False, True, True),
         ("running", True, False, True, True),
         ("paused", False, True, True, False),
-        ("stopping", False, False, False, False),
+        ("stopping", False, False, True, False),  # stop now, after “stop after this epoch”
         ("finished", False, False, False, False),
         ("stopped", False, True, False, False),
         ("failed", False, True, False, False),
