@@ -44,8 +44,8 @@ def refusal(client: Client, *arguments: Any, api_name: str) -> str:
     return sentence
 
 
-def wait_until(client: Client, run_id: str, *statuses: str) -> dict[str, Any]:
-    """All news of a run, read piece by piece, once it is in one of those states."""
+def wait_until(client: Client, run_id: str, status: str, *, after: str = "") -> dict[str, Any]:
+    """All news of a run, read piece by piece, once it is in that state and the event `after` has happened."""
     events: list[dict[str, Any]] = []
     cursor = 0
     limit = time.monotonic() + 120
@@ -53,7 +53,7 @@ def wait_until(client: Client, run_id: str, *statuses: str) -> dict[str, Any]:
         news = client.predict(run_id, cursor, api_name="/run_events")
         events += news["events"]
         cursor = news["cursor"]
-        if news["status"] in statuses:
+        if news["status"] == status and (not after or after in {event["event"] for event in events}):
             return {**news, "events": events}
     raise AssertionError(f"still {news['status']}")
 
@@ -192,9 +192,20 @@ def test_list_models_names_the_networks_and_the_trained_ones(client: Client):
 # Training
 
 
-def test_a_training_is_started_paused_resumed_watched_stopped_and_asked(client: Client):
-    settings = {"epochs": 40, "image_size": 32, "model": "resnet18", "name": "by program"}
-    started = client.predict("rendered-flowers", settings, api_name="/start_training")
+@pytest.fixture
+def meadow(tmp_path: Path) -> Path:
+    """A folder of two classes that an epoch takes no time on."""
+    for color in ("red", "yellow"):
+        (tmp_path / "meadow" / color).mkdir(parents=True)
+        for shade in range(12):
+            picture = Image.new("RGB", (32, 32), color).point(lambda value, darker=shade: max(0, value - 9 * darker))
+            picture.save(tmp_path / "meadow" / color / f"{shade}.png")
+    return tmp_path / "meadow"
+
+
+def test_a_training_is_started_paused_resumed_watched_stopped_and_asked(client: Client, meadow: Path):
+    settings = {"epochs": 5000, "name": "by program"}
+    started = client.predict(str(meadow), settings, api_name="/start_training")
     run_id = started["run_id"]
     assert started["queued"] is False
     second = client.predict(api_name="/start_training")
@@ -207,7 +218,7 @@ def test_a_training_is_started_paused_resumed_watched_stopped_and_asked(client: 
     assert client.predict(run_id, paused["cursor"], api_name="/run_events")["events"] == []
     client.predict(run_id, api_name="/pause_training")  # twice does no harm
     client.predict(run_id, api_name="/resume_training")
-    wait_until(client, run_id, "running")
+    wait_until(client, run_id, "running", after="EpochEnded")
     client.predict(run_id, True, api_name="/stop_training")
     whole = wait_until(client, run_id, "stopped")
 
@@ -219,10 +230,11 @@ def test_a_training_is_started_paused_resumed_watched_stopped_and_asked(client: 
     assert client.predict(run_id, whole["cursor"], api_name="/run_events")["events"] == []
     assert client.predict(run_id, api_name="/run_events")["events"] == whole["events"]
     mine = next(run for run in client.predict(api_name="/list_runs") if run["run_id"] == run_id)
-    assert (mine["name"], mine["status"], mine["epochs_done"]) == ("by program", "stopped", 1)
+    assert (mine["name"], mine["status"], mine["dataset"]) == ("by program", "stopped", "meadow")
+    assert mine["epochs_done"] == kinds.count("EpochEnded")
     for model in (run_id, f"{run_id}/last"):
         answer = client.predict(handle_file(DAISY), model, api_name="/classify")
-        assert sorted(p["label"] for p in answer["predictions"]) == FLOWERS
+        assert sorted(p["label"] for p in answer["predictions"]) == ["red", "yellow"]
     assert run_id in {entry["name"] for entry in client.predict(api_name="/list_models")}
 
 

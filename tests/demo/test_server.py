@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from app_process import ROOT, AppProcess
 from gradio_client import Client
+from PIL import Image
 
 from demo.server import _refusal, parse
 from resnet_core.training.runs import RunStore
@@ -273,11 +274,15 @@ def test_with_a_password_nothing_answers_without_it_and_guessing_is_slowed_down(
 # The end
 
 
-def training(app: AppProcess) -> str:
-    """Starts a training, waits for its first step; the run id."""
+def training(app: AppProcess, folder: Path) -> str:
+    """Starts a training on a few pictures, waits for its first step; the run id."""
+    for color in ("red", "yellow"):
+        (folder / color).mkdir(parents=True)
+        for shade in range(8):
+            Image.new("RGB", (40 + shade, 40), color).save(folder / color / f"{shade}.png")
     client = Client(app.url, verbose=False, analytics_enabled=False)
     try:
-        run_id = str(client.predict("rendered-flowers", {"epochs": 50}, api_name="/start_training")["run_id"])
+        run_id = str(client.predict(str(folder), {"epochs": 9000}, api_name="/start_training")["run_id"])
         limit = time.monotonic() + 120
         while time.monotonic() < limit:
             news = client.predict(run_id, api_name="/run_events")
@@ -290,9 +295,9 @@ def training(app: AppProcess) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_app_in_time_with_its_training_saved(start: AppStarter, number: int):
+def test_a_signal_ends_the_app_in_time_with_its_training_saved(start: AppStarter, tmp_path: Path, number: int):
     app = start()
-    run_id = training(app)
+    run_id = training(app, tmp_path / "meadow")
     watcher = http.client.HTTPConnection("127.0.0.1", app.port, timeout=30)  # an open page does not hold it up
     watcher.request("GET", "/gradio_api/heartbeat/watching")
     code, seconds = app.end(number)
@@ -304,6 +309,21 @@ def test_a_signal_ends_the_app_in_time_with_its_training_saved(start: AppStarter
     assert [event["event"] for event in run.events()].count("RunEnded") == 1
     assert (run.folder / "resume.pt").is_file()
     assert "Traceback" not in app.words()
+
+
+def test_a_signal_while_pictures_are_still_being_prepared_ends_the_app_in_order(tmp_path: Path):
+    app = AppProcess(tmp_path)  # with an empty cache: torch draws and resizes in a daemon thread for many seconds
+    try:
+        app.wait_until_served()
+        limit = time.monotonic() + 120
+        while not any(path.is_file() for path in (tmp_path / "cache").rglob("*")) and time.monotonic() < limit:
+            time.sleep(0.05)
+        code, seconds = app.end()
+    finally:
+        app.kill()
+    assert code == 0, app.words()
+    assert seconds < 10
+    assert "terminate" not in app.words()
 
 
 def test_a_second_signal_does_no_harm(start: AppStarter):
