@@ -2,12 +2,13 @@
 picture; everything after runs on the whole batch, on the device that trains. All randomness comes from the generator
 handed in.
 
-    policy       cut                         flip   colour   rotate, shear   erase
+    policy       cut                         flip        colour   rotate, shear   erase
     none         the fixed preprocessing
     flip         the fixed preprocessing     yes
+    shift-flip   the same, moved by ±2 px    in turns
     crop-flip    8–100 % of the area, T1     yes
-    standard     35–100 % of the area        yes    mild     ±10°
-    strong       25–100 % of the area        yes    wide     ±20°            yes
+    standard     35–100 % of the area        yes         mild     ±10°
+    strong       25–100 % of the area        yes         wide     ±20°            yes
 """
 
 import math
@@ -17,6 +18,8 @@ import torch
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from resnet_core.errors import ConfigError
+
+Box = tuple[int, int, int, int]  # top, left, height, width of a part of a picture, px
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, for grey and saturation
 
@@ -28,6 +31,8 @@ class AugmentPolicy:
     area: tuple[float, float] | None = None  # share of the picture that is cut out
     ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width over height of the cut
     flip: bool = False
+    in_turns: bool = False  # each picture is flipped in every second epoch (Jordan 2024, airbench, §3.6)
+    shift: int = 0  # px, both ways in both directions; what comes in from outside is mirrored
     color: float = 0.0  # brightness, contrast and saturation by a factor in [1 − color, 1 + color]
     hue: float = 0.0  # radians
     rotate: float = 0.0  # degrees, both ways
@@ -38,6 +43,7 @@ class AugmentPolicy:
 POLICIES = {
     "none": AugmentPolicy(),
     "flip": AugmentPolicy(flip=True),
+    "shift-flip": AugmentPolicy(flip=True, in_turns=True, shift=2),
     "crop-flip": AugmentPolicy(area=(0.08, 1.0), flip=True),
     "standard": AugmentPolicy(area=(0.35, 1.0), flip=True, color=0.2, rotate=10),
     "strong": AugmentPolicy(area=(0.25, 1.0), flip=True, color=0.4, hue=0.15, rotate=20, shear=0.15, erase=0.25),
@@ -52,20 +58,20 @@ def get_policy(name: str) -> AugmentPolicy:
 
 
 def random_cut(pixels: torch.Tensor, size: int, policy: AugmentPolicy, generator: torch.Generator) -> torch.Tensor:
-    """uint8 `[3, H, W]` → a random part of it, resized to uint8 `[3, size, size]`.
+    """uint8 `[3, H, W]` → a random part of it, see `cut_box`, resized to uint8 `[3, size, size]`."""
+    top, left, height, width = cut_box(pixels.shape[-2], pixels.shape[-1], policy, generator)
+    part = pixels[None, :, top : top + height, left : left + width]
+    return interpolate(part, size=(size, size), mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def cut_box(height: int, width: int, policy: AugmentPolicy, generator: torch.Generator) -> Box:
+    """The part of a picture of this size that a random cut takes.
 
     Area and aspect are drawn as in Szegedy et al. 2015 (Going deeper with convolutions, §6), log-uniform in
     aspect; where ten draws do not fit, the largest central part of an allowed aspect is taken, as torchvision does.
     """
     assert policy.area is not None
-    top, left, height, width = _cut_box(pixels.shape[-2], pixels.shape[-1], policy.area, policy.ratio, generator)
-    part = pixels[None, :, top : top + height, left : left + width]
-    return interpolate(part, size=(size, size), mode="bilinear", antialias=True, align_corners=False)[0]
-
-
-def _cut_box(
-    height: int, width: int, area: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
-) -> tuple[int, int, int, int]:
+    area, ratio = policy.area, policy.ratio
     draws = torch.rand(10, 4, generator=generator).tolist()
     for area_draw, ratio_draw, top_draw, left_draw in draws:
         target = height * width * (area[0] + (area[1] - area[0]) * area_draw)
@@ -79,29 +85,66 @@ def _cut_box(
     return (height - cut_height) // 2, (width - cut_width) // 2, cut_height, cut_width
 
 
-def augment_batch(pixels: torch.Tensor, policy: AugmentPolicy, generator: torch.Generator) -> torch.Tensor:
-    """uint8 `[N, 3, H, W]` → float32 0–255 of the same shape and device, each picture changed on its own."""
+def mirrored_in(epoch: int, count: int, generator: torch.Generator) -> torch.Tensor:
+    """bool `[count]`: which pictures of a data set this 1-based epoch mirrors, where they take turns.
+
+    Every picture is mirrored in exactly one of two epochs that follow each other. With the same generator in every
+    epoch half of the pictures begin mirrored.
+    """
+    begins = torch.rand(count, generator=generator) < 0.5
+    return begins if epoch % 2 else ~begins
+
+
+def augment_batch(
+    pixels: torch.Tensor, policy: AugmentPolicy, generator: torch.Generator, *, mirrored: torch.Tensor | None = None
+) -> torch.Tensor:
+    """uint8 `[N, 3, H, W]` → float32 0–255 of the same shape and device, each picture changed on its own.
+
+    mirrored, bool `[N]` on the CPU, says which pictures are flipped; without it half of them are, at random.
+    """
+    if policy.shift:
+        pixels = _shift(pixels, policy.shift, generator)
+    if policy.flip and mirrored is None:
+        mirrored = torch.rand(len(pixels), generator=generator) < 0.5
+    turns = bool(policy.rotate or policy.shear)
+    if policy.flip and not turns:
+        assert mirrored is not None
+        pixels = torch.where(mirrored.to(pixels.device)[:, None, None, None], pixels.flip(-1), pixels)
     images = pixels.to(torch.float32)
-    count = len(images)
-    if policy.flip or policy.rotate or policy.shear:
-        images = _move(images, policy, generator)
+    if turns:
+        images = _turn(images, policy, mirrored, generator)
     if policy.color or policy.hue:
         images = _recolor(images, policy, generator)
     if policy.erase:
         images = _erase(images, policy.erase, generator)
-    assert len(images) == count
     return images
 
 
-def _move(images: torch.Tensor, policy: AugmentPolicy, generator: torch.Generator) -> torch.Tensor:
-    """Flip, rotation and shear in one resampling; without rotation the flip only reorders pixels."""
+def _shift(pixels: torch.Tensor, limit: int, generator: torch.Generator) -> torch.Tensor:
+    """Moves each picture by −limit…limit px in both directions; the border is mirrored without its last row."""
+    count, _, height, width = pixels.shape
+    down, across = torch.randint(0, 2 * limit + 1, (2, count), generator=generator).to(pixels.device)
+    rows, columns = (_reflected(side, limit).to(pixels.device) for side in (height, width))
+    wide = pixels.contiguous().index_select(2, rows).index_select(3, columns)
+    windows = wide.unfold(2, height, 1).unfold(3, width, 1)  # [N, 3, 2·limit + 1, 2·limit + 1, H, W], no copy
+    return windows[torch.arange(count, device=pixels.device), :, down, across]
+
+
+def _reflected(side: int, limit: int) -> torch.Tensor:
+    """Indices −limit … side + limit − 1, those outside mirrored at the border as numpy's "reflect" does."""
+    period = max(1, 2 * side - 2)
+    places = torch.arange(-limit, side + limit).remainder(period)
+    return torch.minimum(places, period - places).clamp_(max=side - 1)
+
+
+def _turn(
+    images: torch.Tensor, policy: AugmentPolicy, mirrored: torch.Tensor | None, generator: torch.Generator
+) -> torch.Tensor:
+    """Flip, rotation and shear in one resampling."""
     count = len(images)
-    mirrored = torch.rand(count, generator=generator) < (0.5 if policy.flip else 0.0)
-    if not policy.rotate and not policy.shear:
-        return torch.where(mirrored.to(images.device)[:, None, None, None], images.flip(-1), images)
     angle = _spread(count, math.radians(policy.rotate), generator)
     shear = _spread(count, policy.shear, generator)
-    sign = torch.where(mirrored, -1.0, 1.0)
+    sign = torch.ones(count) if mirrored is None else torch.where(mirrored, -1.0, 1.0)
     matrix = torch.zeros(count, 2, 3)
     matrix[:, 0, 0] = sign * torch.cos(angle)
     matrix[:, 0, 1] = -torch.sin(angle) + shear

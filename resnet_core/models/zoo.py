@@ -31,6 +31,7 @@ IMAGENET_OPTIONS: dict[str, Any] = {
     "width": 64,
 }
 CIFAR_OPTIONS: dict[str, Any] = {"residual": True, "zero_init_residual": False}
+RESNET8_OPTIONS: dict[str, Any] = {"residual": True, "width": 64}
 TUTORIAL_OPTIONS: dict[str, Any] = {"as_published": False, "residual": True}
 
 
@@ -39,7 +40,7 @@ class Architecture:
     """One network of the registry."""
 
     name: str
-    family: str  # "imagenet", "cifar" or "tutorial"
+    family: str  # "imagenet", "cifar", "whitened" or "tutorial"
     title: str  # for people, e.g. "ResNet-34"
     builder: Callable[..., Network]
     options: dict[str, Any]  # what build_model accepts besides num_classes and include_top, with the defaults
@@ -64,6 +65,12 @@ def _build_tutorial(**settings: Any) -> Network:
     from resnet_core.models.cifar import TutorialCifarNet
 
     return TutorialCifarNet(**settings)
+
+
+def _build_resnet8(**settings: Any) -> Network:
+    from resnet_core.models.whitened import ResNet8
+
+    return ResNet8(**settings)
 
 
 def _imagenet(depth: int, block: str, layers: tuple[int, ...]) -> Architecture:
@@ -103,6 +110,17 @@ _TUTORIAL = Architecture(
     default_num_classes=10,
 )
 
+_RESNET8 = Architecture(
+    name="resnet8",
+    family="whitened",
+    title="ResNet-8 (CIFAR, fast)",
+    builder=_build_resnet8,
+    options=RESNET8_OPTIONS,
+    default_image_size=32,
+    min_image_size=9,
+    default_num_classes=10,
+)
+
 _ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
@@ -112,6 +130,7 @@ _ARCHITECTURES: dict[str, Architecture] = {
         _imagenet(101, "Bottleneck", (3, 4, 23, 3)),
         _imagenet(152, "Bottleneck", (3, 8, 36, 3)),
         _TUTORIAL,
+        _RESNET8,
         *(_cifar(depth) for depth in (20, 32, 44, 56, 110, 1202)),
     )
 }

@@ -1,5 +1,6 @@
 """Random changes have the ranges they promise, and torchvision is the judge wherever it does the same."""
 
+import itertools
 import math
 
 import numpy as np
@@ -9,7 +10,15 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as oracle
 
 from resnet_core.data import augment
-from resnet_core.data.augment import POLICIES, AugmentPolicy, augment_batch, get_policy, random_cut
+from resnet_core.data.augment import (
+    POLICIES,
+    AugmentPolicy,
+    augment_batch,
+    cut_box,
+    get_policy,
+    mirrored_in,
+    random_cut,
+)
 from resnet_core.device import make_generator
 from resnet_core.errors import ConfigError
 
@@ -31,7 +40,7 @@ def boxes(height: int, width: int, policy: AugmentPolicy, count: int) -> tuple[n
     """Boxes [count, 4] as top, left, height, width: ours and torchvision's."""
     assert policy.area is not None
     generator = make_generator("boxes", height, width)
-    ours = [augment._cut_box(height, width, policy.area, policy.ratio, generator) for _ in range(count)]
+    ours = [cut_box(height, width, policy, generator) for _ in range(count)]
     picture = torch.empty(3, height, width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
@@ -74,7 +83,7 @@ def test_a_cut_is_torchvisions_resized_crop(height: int, width: int) -> None:
     assert policy.area is not None
     pixels = noise(height, width, 3).permute(2, 0, 1)  # the store's memory order
     for draw in range(10):
-        box = augment._cut_box(height, width, policy.area, policy.ratio, make_generator(draw))
+        box = cut_box(height, width, policy, make_generator(draw))
         expected = oracle.resized_crop(pixels.contiguous(), *box, [24, 24], antialias=True)
         answer = random_cut(pixels, 24, policy, make_generator(draw))
         assert answer.dtype == torch.uint8
@@ -97,6 +106,50 @@ def test_no_change_means_no_change() -> None:
     assert torch.equal(answer, pixels.float())
     still = AugmentPolicy(rotate=1e-9, color=1e-9, hue=1e-9)
     assert torch.allclose(augment_batch(pixels, still, make_generator(0)), pixels.float(), atol=1e-2)
+
+
+@pytest.mark.parametrize(("height", "width"), [(9, 9), (8, 5), (4, 12)])
+def test_a_shift_is_a_window_of_the_reflected_picture(height: int, width: int) -> None:
+    pixels = noise(300, 3, height, width)
+    answer = augment_batch(pixels, AugmentPolicy(shift=2), make_generator("shift"))
+    wide = np.pad(pixels.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
+    moves = set()
+    for row in range(300):
+        fits = [
+            (down, across)
+            for down in range(5)
+            for across in range(5)
+            if np.array_equal(wide[row, :, down : down + height, across : across + width], answer[row].numpy())
+        ]
+        assert len(fits) == 1
+        moves.add(fits[0])
+    assert len(moves) == 25  # every move occurs, each in both directions on its own
+
+
+@pytest.mark.parametrize(("height", "width", "limit"), [(1, 1, 3), (2, 1, 4), (3, 2, 9)])
+def test_a_shift_further_than_the_picture_is_wide_reflects_again_and_again(height: int, width: int, limit: int) -> None:
+    for side in (height, width):
+        expected = np.pad(np.arange(side), limit, mode="reflect" if side > 1 else "edge")
+        assert augment._reflected(side, limit).tolist() == expected.tolist()
+    answer = augment_batch(noise(40, 3, height, width), AugmentPolicy(shift=limit), make_generator(1))
+    assert answer.shape == (40, 3, height, width)
+
+
+def test_taking_turns_mirrors_each_picture_in_every_second_epoch() -> None:
+    epochs = [mirrored_in(epoch, 1000, make_generator("mirror", 0)) for epoch in range(1, 6)]
+    for first, second in itertools.pairwise(epochs):
+        assert torch.equal(first, ~second)
+    assert 400 < int(epochs[0].sum()) < 600
+    assert not torch.equal(epochs[0], mirrored_in(1, 1000, make_generator("mirror", 1)))
+
+
+@pytest.mark.parametrize("name", ["flip", "shift-flip", "standard"])
+def test_who_is_mirrored_can_be_said(name: str) -> None:
+    ramp = torch.arange(0, 256, 8, dtype=torch.uint8).expand(16, 3, 32, 32)
+    mirrored = torch.arange(16) % 3 == 0
+    answer = augment_batch(ramp, get_policy(name), make_generator(2), mirrored=mirrored)
+    falls = answer[:, :, 12:20, 4].mean((1, 2)) > answer[:, :, 12:20, 27].mean((1, 2))
+    assert torch.equal(falls, mirrored)
 
 
 def test_brightness_contrast_and_saturation_are_torchvisions() -> None:

@@ -337,8 +337,60 @@ def test_a_large_photo_is_decoded_at_a_fraction_of_its_size(tmp_path: Path) -> N
             Image.merge("RGB", (ramp, ramp.transpose(0), ramp)).save(tmp_path / "set" / name / f"{index}.jpg")
     dataset, _ = counted(tmp_path / "set")
     store = load(dataset, tmp_path / "cache", size=64)
-    fast = read_image(tmp_path / "set" / store.paths[0], draft_size=64)
+    fast = read_image(tmp_path / "set" / store.paths[0], draft_size=2 * 64)
     slow = read_image(tmp_path / "set" / store.paths[0])
     assert fast.size == (200, 150)
     assert torch.equal(store[0], to_pixels(resize_short_side(fast, 64)))
     assert (store[0].int() - to_pixels(resize_short_side(slow, 64)).int()).abs().max() <= 3
+
+
+def test_a_decoded_fraction_keeps_twice_the_wanted_size(tmp_path: Path) -> None:
+    """At 140 px, an eighth of 1200 px would do by the letter, but lose detail that the resize still needs."""
+    noise = Image.frombytes("RGB", (400, 300), np.random.default_rng(0).bytes(400 * 300 * 3))
+    for name in ("cat", "dog"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for index in range(2):
+            noise.resize((1600, 1200)).save(tmp_path / "set" / name / f"{index}.jpg", quality=90)
+    dataset, _ = counted(tmp_path / "set")
+    store = load(dataset, tmp_path / "cache", size=140)
+    path = tmp_path / "set" / store.paths[0]
+    whole, eighth = (to_pixels(resize_short_side(read_image(path, draft_size=d), 140)).int() for d in (None, 140))
+    assert (store[0].int() - whole).abs().float().mean() < 1.5
+    assert (eighth - whole).abs().float().mean() > 4
+
+
+def test_pictures_of_one_size_come_as_one_tensor_that_shares_the_memory(
+    make_folder: FolderMaker, tmp_path: Path
+) -> None:
+    dataset, _ = counted(make_folder(PATHS))
+    store = load(dataset, tmp_path / "cache", size=16)
+    stacked = store.stacked()
+    assert stacked is not None
+    assert torch.equal(stacked, torch.stack([store[index] for index in range(len(store))]))
+    assert stacked.data_ptr() == store.pixels.ctypes.data
+    with_another = make_folder(["train/cat/odd.png"], size=(16, 20)).parent / "set"
+    assert load(counted(with_another)[0], tmp_path / "other", size=16).stacked() is None
+
+
+def test_pictures_slow_to_decode_are_decoded_by_several_threads_and_quick_ones_by_one(
+    make_folder: FolderMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_folder(f"train/{name}/{index}.png" for name in ("cat", "dog") for index in range(60))
+    monkeypatch.setattr(cache, "default_num_threads", lambda: 4)
+    used: set[int] = set()
+
+    class Watched(CountingSource):
+        def load(self, path: str, *, draft_size: int | None = None) -> Image.Image:
+            used.add(threading.get_ident())
+            return super().load(path, draft_size=draft_size)
+
+    stores, threads = [], []
+    for seconds in (1000.0, 0.0):
+        monkeypatch.setattr(cache, "SMALL_SECONDS", seconds)
+        used.clear()
+        dataset = folder_dataset(folder, name="set")
+        dataset = replace(dataset, source=Watched(dataset.source))
+        stores.append(load(dataset, tmp_path / str(seconds)))
+        threads.append(len(used))
+    assert same(*stores)
+    assert threads[0] == 1 < threads[1]

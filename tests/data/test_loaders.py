@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import transforms
 
+from resnet_core.data import loaders as loaders_module
 from resnet_core.data.augment import POLICIES, get_policy
 from resnet_core.data.cache import PixelStore
+from resnet_core.data.cuts import SquareCuts
 from resnet_core.data.datasets import DatasetSpec, folder_dataset, load_dataset
 from resnet_core.data.loaders import PREFETCH, Batch, Loaders, TrainLoader, ahead, make_loaders
 from resnet_core.data.preprocessing import Preprocessing
+from resnet_core.data.resident import ResidentCuts
 
 pytestmark = pytest.mark.usefixtures("torch_threads")
 
@@ -148,6 +151,79 @@ def test_other_threads_change_nothing() -> None:
         stop.set()
         noise.join()
         torch.set_rng_state(before)
+
+
+def test_pictures_take_turns_at_being_mirrored_over_the_epochs() -> None:
+    loader = loader_of(30, 7, policy="shift-flip")
+    loader = replace(loader, policy=replace(loader.policy, shift=0))
+    shown = []
+    for epoch in (1, 2, 3):
+        batches = list(loader.epoch(epoch))
+        images, targets = torch.cat([b.images for b in batches]), torch.cat([b.targets for b in batches])
+        shown.append(images[targets.argsort()])
+    assert torch.equal(shown[0], shown[1].flip(-1))
+    assert torch.equal(shown[0], shown[2])
+    plain = torch.cat([b.images for b in replace(loader, policy=get_policy("none")).epoch(1)])
+    assert not torch.equal(shown[0].sum(0), plain.sum(0))  # some are mirrored already in the first
+
+
+@pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last])
+def test_batches_come_in_the_memory_format_asked_for(make_folder: FolderMaker, format: torch.memory_format) -> None:
+    dataset = folder_dataset(make_folder(picture_paths()), name="set")
+    for policy in ("crop-flip", "shift-flip"):
+        loaders = make_loaders(
+            dataset, SMALL, policy=get_policy(policy), batch_size=4, seed=0, device=CPU, memory_format=format
+        )
+        for batch in (*loaders.train.epoch(1), *loaders.val):
+            assert batch.images.is_contiguous(memory_format=format)
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+@pytest.mark.parametrize("size", [(20, 16), (12, 12), (13, 31)])
+def test_pixels_kept_on_the_device_give_the_same_batches(
+    make_folder: FolderMaker, policy: str, size: tuple[int, int]
+) -> None:
+    dataset = folder_dataset(make_folder(picture_paths(), size=size), name="set")
+    preprocessing = Preprocessing(resize=10, crop=8, mean=(0.0, 0.0, 0.0), std=(1 / 255,) * 3)  # values 0–255
+    plain, kept = (
+        make_loaders(
+            dataset, preprocessing, policy=get_policy(policy), batch_size=4, seed=0, device=CPU, keep_on_device=here
+        )
+        for here in (None, True)
+    )
+    exact = get_policy(policy).area is None
+    assert isinstance(kept.train.cuts, SquareCuts if exact else ResidentCuts)
+    assert not plain.train.cuts or not plain.train.cuts.resident
+    for ours, theirs in zip(kept.train.epoch(2), plain.train.epoch(2), strict=True):
+        assert torch.equal(ours.targets, theirs.targets)
+        difference = (ours.images - theirs.images).abs()
+        assert difference.max() <= (0 if exact else 3)  # one level of rounding, times what colours are stretched by
+    assert same(list(kept.train.epoch(2, first_step=2)), list(kept.train.epoch(2))[1:])
+    assert same(list(kept.val), list(plain.val))
+    assert prefetch_threads() == []
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_batches_are_the_same_whichever_thread_changes_the_pictures(
+    policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader = loader_of(23, 4, policy=policy)
+    answers = []
+    for cores in (1, 16):
+        monkeypatch.setattr(loaders_module, "default_num_threads", lambda cores=cores: cores)
+        answers.append(list(loader.epoch(2, first_step=2)))
+    assert same(*answers)
+
+
+def test_the_prefetch_thread_computes_on_one_core_and_others_keep_theirs() -> None:
+    before = torch.get_num_threads()
+    assert list(ahead([torch.get_num_threads] * 3)) == [1, 1, 1]
+    assert torch.get_num_threads() == before
+    later: list[int] = []
+    thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert later == [before]
 
 
 def test_the_loader_leaves_the_global_generator_alone() -> None:

@@ -109,7 +109,7 @@ def test_stem_decides_how_much_detail_reaches_the_first_stage(stem: str, edge: i
     assert captured[0].shape == (2, 4, edge, edge)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet20", "tutorial-cifar"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet20", "tutorial-cifar", "resnet8"])
 @pytest.mark.parametrize("residual", [True, False])
 def test_every_module_runs_exactly_once(name: str, residual: bool) -> None:
     model = build_model(name, residual=residual).eval()

@@ -21,7 +21,7 @@ def on_meta(name: str, **arguments: Any) -> torch.nn.Module:
 def test_the_list_is_what_the_reference_names() -> None:
     imagenet = {f"resnet{depth}" for depth in (18, 34, 50, 101, 152)}
     cifar = {f"resnet{depth}" for depth in (20, 32, 44, 56, 110, 1202)}
-    assert set(list_models()) == imagenet | cifar | {"tutorial-cifar"}
+    assert set(list_models()) == imagenet | cifar | {"tutorial-cifar", "resnet8"}
     assert len(list_models()) == len(set(list_models()))
 
 
