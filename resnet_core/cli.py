@@ -99,7 +99,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", default=None, help="a name, a folder or a zip")
-    parser.add_argument("--preset", default=None, help="default, tutorial-flowers, tutorial-cifar10 or flowers")
+    parser.add_argument(
+        "--preset",
+        default=None,
+        help="default, tutorial-flowers, tutorial-cifar10, flowers, flowers-quick or cifar-fast",
+    )
     parser.add_argument("--resume", metavar="RUN", default=None, help="go on with a stopped or interrupted run")
     parser.add_argument("--model", default=None)
     parser.add_argument("--stem", choices=("imagenet", "small"), default=None)
@@ -114,9 +118,16 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--augment", default=None)
     parser.add_argument("--pretrained", action="store_true", default=None, help="start from ImageNet weights")
     parser.add_argument("--init-from", metavar="CHECKPOINT", default=None, help="start from a checkpoint's weights")
+    parser.add_argument(
+        "--freeze", metavar="STAGE", default=None, help="keep the weights up to stem, layer1 …; the last: head only"
+    )
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--device", default=None)
     parser.add_argument("--precision", default=None)
+    parser.add_argument("--memory-format", choices=("auto", "channels-last", "contiguous"), default=None)
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, default=None, help="compile the training step, or never"
+    )
     parser.add_argument("--num-threads", type=int, default=None)
     parser.add_argument("--name", default=None, help="a name for the run")
 
@@ -125,6 +136,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pictures", nargs="+", metavar="PICTURE")
     parser.add_argument("--checkpoint", default="flowers", help="flowers, a run's id, imagenet/NAME or a file")
     parser.add_argument("--top-k", type=int, default=5)
+    _add_engine(parser)
     parser.add_argument("--device", default="auto")
 
 
@@ -133,7 +145,14 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", default="flower_photos")
     parser.add_argument("--split", default="val", choices=("train", "val"))
     parser.add_argument("--batch-size", type=int, default=64)
+    _add_engine(parser)
     parser.add_argument("--device", default="auto")
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--engine", choices=("auto", "plain", "folded", "openvino"), default=None, help="what computes the answers"
+    )
 
 
 def _complain(problem: object, code: int) -> int:

@@ -16,9 +16,10 @@ from typing import Any
 from resnet_core.data.datasets import list_datasets, load_dataset
 from resnet_core.data.download import download_dataset
 from resnet_core.data.images import display_name, read_image
-from resnet_core.device import choose_device
+from resnet_core.device import find_device
 from resnet_core.errors import ConfigError, ImageError, RunError
 from resnet_core.inference.catalog import checkpoint_path, list_checkpoints, load_classifier
+from resnet_core.inference.classifier import Classifier
 from resnet_core.inference.evaluation import evaluate
 from resnet_core.models.describe import describe
 from resnet_core.models.zoo import build_model, get_architecture, list_models
@@ -33,7 +34,8 @@ from resnet_core.training.runs import Run, RunStore
 
 _TRAIN_FIELDS = (
     "dataset", "model", "stem", "as_published", "epochs", "image_size", "batch_size", "learning_rate", "optimizer",
-    "schedule", "augment", "pretrained", "init_from", "seed", "device", "precision", "num_threads", "name",
+    "schedule", "augment", "pretrained", "init_from", "freeze", "seed", "device", "precision",
+    "memory_format", "compile", "num_threads", "name",
 )  # fmt: skip
 
 
@@ -68,13 +70,12 @@ def predict(options: argparse.Namespace) -> int:
     """One line a picture, in the order given; a bad picture is reported and the rest go on."""
     if options.top_k < 1:
         raise ConfigError("--top-k must be at least 1.")
-    device = choose_device(options.device).device
-    classifier = load_classifier(options.checkpoint, RunStore(options.runs_dir), allow_paths=True, device=device)
+    classifier = _load_asked(options)
     failed = 0
     for picture in options.pictures:
         answer: dict[str, Any] = {"image": picture, "predictions": [], "unknown": False, "error": None}
         try:
-            image = read_image(Path(picture), draft_size=classifier.checkpoint.preprocessing.resize)
+            image = read_image(Path(picture), draft_size=classifier.draft_size)
             result = classifier.classify(image, top_k=options.top_k)
             answer["predictions"] = [dataclasses.asdict(prediction) for prediction in result.predictions]
             answer["unknown"] = result.unknown
@@ -85,12 +86,21 @@ def predict(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _load_asked(options: argparse.Namespace) -> Classifier:
+    return load_classifier(
+        options.checkpoint,
+        RunStore(options.runs_dir),
+        allow_paths=True,
+        device=find_device(options.device),
+        engine=options.engine,
+    )
+
+
 def evaluate_command(options: argparse.Namespace) -> int:
     """Scores a checkpoint on a split."""
     if options.batch_size < 1:
         raise ConfigError("--batch-size must be at least 1.")
-    device = choose_device(options.device).device
-    classifier = load_classifier(options.checkpoint, RunStore(options.runs_dir), allow_paths=True, device=device)
+    classifier = _load_asked(options)
     seed = int(classifier.checkpoint.training.get("config", {}).get("seed", 0))  # the split its training used
     dataset = load_dataset(options.dataset, data_dir=options.data_dir, seed=seed)
     bar = ProgressBar(sys.stderr)

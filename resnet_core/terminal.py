@@ -19,8 +19,8 @@ class ProgressBar:
         self._began = time.monotonic()
 
     def decoding(self, done: int, total: int) -> None:
-        """Pictures are being decoded."""
-        self._draw(f"decoding pictures {_bar(done, total)} {done:,} of {total:,}", done == total)
+        """Pictures are being decoded, or their features computed."""
+        self._draw(f"preparing pictures {_bar(done, total)} {done:,} of {total:,}", done == total)
 
     def downloading(self, done: int, total: int) -> None:
         """Bytes are being fetched."""
@@ -69,5 +69,6 @@ def _epoch_line(event: EpochEnded) -> str:
     mark = "  best so far" if event.best else ""
     return (
         f"[epoch {event.epoch}] train loss {event.train_loss:.3f}, accuracy {event.train_top1:.1%}; "
-        f"val loss {event.val_loss:.3f}, accuracy {event.val_top1:.1%}; {event.images_per_second:,.0f} images/s{mark}"
+        f"val loss {event.val_loss:.3f}, accuracy {event.val_top1:.1%}; "
+        f"{event.images_per_second:,.0f} images/s, waited {event.waited:.0%}{mark}"
     )

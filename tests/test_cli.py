@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -125,6 +126,11 @@ ERRORS: list[tuple[int, list[str]]] = [
     (2, ["train", "--optimizer", "magic"]),
     (2, ["train", "--precision", "fp8"]),
     (2, ["train", "--stem", "huge"]),
+    (2, ["train", "--memory-format", "nhwc"]),
+    (2, ["train", "--freeze", "head"]),
+    (2, ["train", "--freeze"]),
+    (2, ["train", "--compile", "yes"]),
+    (2, ["train", "--resume", "nope", "--no-compile"]),
     (2, ["train", "--preset", "nope"]),
     (1, ["train", "--model", "resnet19"]),
     (1, ["train", "--dataset", "no-such-data"]),
@@ -206,8 +212,9 @@ def test_train_prints_what_happened_and_leaves_a_run(run: Run, colors: Path, tmp
     ran = run("train", "--dataset", colors, "--epochs", 2, "--name", "mine", *QUICK)
     assert (ran.code, ran.err) == (0, "")
     assert "resnet20" in ran.out
-    assert "[epoch 1]" in ran.out
-    assert "[epoch 2]" in ran.out
+    epochs = [line for line in ran.out.splitlines() if line.startswith("[epoch ")]
+    assert [line[:9] for line in epochs] == ["[epoch 1]", "[epoch 2]"]
+    assert all(re.search(r"[\d,]+ images/s, waited \d+%", line) for line in epochs)
     assert ran.out.splitlines()[-1].startswith("Finished: ")
     [listed] = run("runs", "list", "--json").json
     assert (listed["status"], listed["name"], listed["epochs_done"]) == ("finished", "mine", 2)
@@ -221,6 +228,29 @@ def test_train_prints_what_happened_and_leaves_a_run(run: Run, colors: Path, tmp
     assert again.code == 1
     assert run("runs", "rm", listed["run_id"]).code == 0
     assert run("runs", "list", "--json").json == []
+
+
+def test_freezing_and_computing_are_asked_for_and_shown(
+    run: Run, colors: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda network, **_: network)
+    asked = ["--freeze", "layer2", "--memory-format", "contiguous", "--compile", "--init-from", checkpoint]
+    ran = run("train", "--dataset", colors, "--epochs", 1, "--json", *asked, *QUICK)
+    assert (ran.code, ran.err) == (0, "")
+    settings = ran.lines[1]["settings"]
+    assert (settings["freeze"], settings["memory_format"], settings["compile"]) == ("layer2", "contiguous", True)
+    _, before = load_checkpoint(checkpoint)
+    store = RunStore(Path(os.environ["RESNET_LAB_RUNS"]))
+    _, after = load_checkpoint(store.get(ran.lines[0]["run_id"]).checkpoint_path())
+    moved = {name for name, tensor in before.state_dict().items() if not torch.equal(tensor, after.state_dict()[name])}
+    assert moved
+    assert all(name.startswith(("layer3", "fc")) for name in moved)
+    ran = run("train", "--dataset", colors, "--epochs", 1, "--freeze", "layer4", *QUICK)
+    one_sentence(ran.err)
+    assert ran.code == 1
+    assert "none, stem, layer1, layer2, layer3" in ran.err
+    shown = run("train", "--help").out
+    assert all(option in shown for option in ("--freeze", "--memory-format", "--compile", "--no-compile"))
 
 
 def test_train_json_is_the_story_line_by_line(run: Run, colors: Path) -> None:

@@ -17,14 +17,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from resnet_core.data.image_gate import visible_text
 from resnet_core.data.images import display_name
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.errors import CheckpointError, ModelError, ResNetLabError
 from resnet_core.files import replacing
-from resnet_core.models.zoo import build_model
+from resnet_core.training.hollow import build_hollow
 
 FORMAT_VERSION = 1
 MAX_FILE_BYTES = 2 << 30
@@ -89,7 +88,7 @@ def load_checkpoint(path: Path) -> tuple[Checkpoint, nn.Module]:
     tensors = _read_tensors(path)
     if _checksum(tensors) != header.get("sha256"):
         raise CheckpointError(_damaged(path))
-    model = _build_hollow(checkpoint, path)
+    model = _build_described(checkpoint, path)
     expected = model.state_dict()
     _check_fit(expected, tensors, path)
     filled = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
@@ -185,25 +184,13 @@ def _temperature(value: Any) -> float:
     return float(value)
 
 
-class _Hollow(TorchFunctionMode):
-    """Inside, what `torch.nn.init` is asked to fill stays as it is: no memory touched, no random number drawn."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return (kwargs or {})["tensor"] if "tensor" in (kwargs or {}) else args[0]
-        return func(*args, **(kwargs or {}))
-
-
-def _build_hollow(checkpoint: Checkpoint, path: Path) -> nn.Module:
+def _build_described(checkpoint: Checkpoint, path: Path) -> nn.Module:
     """The network the file describes, without memory: a forged description cannot ask for gigabytes."""
     arguments = checkpoint.architecture_arguments
     try:
         if "pretrained" in arguments:
             raise ModelError("a checkpoint has its own weights")
-        with torch.device("meta"), _Hollow():
-            model = build_model(checkpoint.architecture, **arguments)
+        model = build_hollow(checkpoint.architecture, **arguments)
     except (ModelError, TypeError) as error:
         reason = visible_text(str(error))
         raise CheckpointError(f"{_shown(path)} describes a network this version cannot build: {reason}") from error

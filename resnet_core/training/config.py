@@ -12,11 +12,13 @@ from resnet_core.data.image_gate import visible_text
 from resnet_core.errors import ConfigError
 from resnet_core.models.zoo import get_architecture
 
-OPTIMIZERS = ("sgd", "adam", "adamw")
+OPTIMIZERS = ("sgd", "adam", "adamw", "muon")
 SCHEDULES = ("constant", "step", "cosine", "one-cycle")
-AUGMENTATIONS = ("none", "flip", "crop-flip", "standard", "strong")
+AUGMENTATIONS = ("none", "flip", "shift-flip", "crop-flip", "standard", "strong")
 NORMALIZATIONS = ("imagenet", "none")
 CLASS_WEIGHTS = ("none", "balanced")
+MEMORY_FORMATS = ("auto", "channels-last", "contiguous")
+FREEZE = ("none", "stem", "layer1", "layer2", "layer3", "layer4")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class TrainConfig:
     zero_init_residual: bool | None = None  # last BatchNorm of each block starts at 0 (He et al. 2018, §3.1)
     pretrained: bool = False  # start from torchvision's ImageNet weights
     init_from: str | None = None  # start from the weights of a checkpoint file or run
+    freeze: str = "none"  # everything up to and including this stage keeps its weights; the last: only the head learns
     epochs: int | None = None  # passes over the training pictures
     batch_size: int | None = None  # pictures a step
     learning_rate: float | None = None  # peak of the schedule
@@ -52,6 +55,8 @@ class TrainConfig:
     flip_average: bool | None = None  # predictions average the picture and its mirror image
     device: str = "auto"
     precision: str = "auto"
+    memory_format: str = "auto"  # how pictures and activations lie in memory
+    compile: bool | None = None  # torch.compile of the forward and backward pass
     num_threads: int | None = None
     seed: int = 0
     preset: str = "default"
@@ -102,13 +107,15 @@ def _check_choices(config: TrainConfig) -> None:
         ("class_weights", config.class_weights, CLASS_WEIGHTS),
         ("stem", config.stem, ("imagenet", "small")),
         ("precision", config.precision, ("auto", "fp32", "bf16", "fp16")),
+        ("memory_format", config.memory_format, MEMORY_FORMATS),
+        ("freeze", config.freeze, FREEZE),
     )
     for field, value, allowed in choices:
         if value is not None and value not in allowed:
             raise ConfigError(f"{_words(field)} must be one of {', '.join(allowed)}, not “{visible_text(value)}”.")
     if config.pretrained and config.init_from:
         raise ConfigError("Choose either pretrained weights or a checkpoint to start from, not both.")
-    if config.start_image_size is not None and config.augment in ("none", "flip"):
+    if config.start_image_size is not None and config.augment in ("none", "flip", "shift-flip"):
         raise ConfigError(
             "A growing picture size needs random cuts; choose augmentation crop-flip, standard or strong."
         )

@@ -14,13 +14,15 @@ from typing import Any, Protocol
 
 import torch
 
+from resnet_core.allocator import keeping_freed_memory
 from resnet_core.data.cache import Progress
 from resnet_core.data.datasets import DatasetSpec
 from resnet_core.errors import ResNetLabError
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.control import Control, StopAsked
 from resnet_core.training.events import CheckpointSaved, Event, Paused, Resumed, RunEnded, Warned
-from resnet_core.training.session import Session, Validation
+from resnet_core.training.session import Session
+from resnet_core.training.validation import Validation
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +80,8 @@ def fit(
         yield from _warnings(session)
         if resume is not None:
             yield Resumed(step=session.position.step)
-        ending = yield from _until_stopped(session, saver, control)
+        with keeping_freed_memory():
+            ending = yield from _until_stopped(session, saver, control)
     except StopAsked:
         ending = RunEnded(status="stopped", reason="Stopped while the pictures were prepared, as asked.")
     except ResNetLabError as error:
@@ -165,6 +168,7 @@ def _warnings(session: Session) -> Iterator[Warned]:
         path, reason = skipped[0]
         more = f" and {len(skipped) - 1:,} more" if len(skipped) > 1 else ""
         yield Warned(message=f"{len(skipped):,} pictures could not be read and are left out: {path}{more} ({reason})")
+    yield from (Warned(message=message) for message in session.warnings)
 
 
 def _heeding(progress: Progress | None, control: Control) -> Progress:

@@ -8,15 +8,22 @@ from typing import Any
 import torch
 from torch import nn
 
+from resnet_core.training.muon import Muon
+
 ADAM_BETAS = (0.9, 0.999)
+SGD_SHARE = (
+    0.25  # of Muon's learning rate, for what SGD updates beside it: as airbench has it, its logits scaled by 1/3
+)
 
 
 def make_optimizer(
     model: nn.Module, name: str, *, learning_rate: float, weight_decay: float, momentum: float = 0.9
 ) -> torch.optim.Optimizer:
     """The optimizer over the model's trainable parameters; biases and BatchNorm are not decayed
-    (He et al. 2018, Bag of Tricks, §3.1)."""
+    (He et al. 2018, Bag of Tricks, §3.1). With "muon" convolutions follow Muon and are held at their norm instead."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if name == "muon":
+        return _make_muon(trainable, learning_rate=learning_rate, weight_decay=weight_decay, momentum=momentum)
     groups: list[dict[str, Any]] = [
         {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
@@ -27,6 +34,17 @@ def make_optimizer(
         return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0, fused=fused)
     kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
     return kind(groups, lr=learning_rate, betas=ADAM_BETAS, fused=fused)
+
+
+def _make_muon(
+    trainable: list[nn.Parameter], *, learning_rate: float, weight_decay: float, momentum: float
+) -> torch.optim.Optimizer:
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trainable if p.ndim == 4], "orthogonal": True},
+        {"params": [p for p in trainable if p.ndim in (2, 3)], "lr_share": SGD_SHARE, "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "lr_share": SGD_SHARE},
+    ]
+    return Muon([group for group in groups if group["params"]], lr=learning_rate, momentum=momentum)
 
 
 def learning_rate_at(step: int, *, schedule: str, peak: float, total_steps: int, warmup: float) -> float:
@@ -53,9 +71,9 @@ def learning_rate_at(step: int, *, schedule: str, peak: float, total_steps: int,
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Gives every parameter group this learning rate."""
+    """Gives every parameter group this learning rate, times its own share where it has one."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get("lr_share", 1.0)
 
 
 class WeightAverage:

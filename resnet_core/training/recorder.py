@@ -23,7 +23,8 @@ from resnet_core.files import replacing, write_bytes
 from resnet_core.training.checkpoint import save_checkpoint
 from resnet_core.training.events import Event, RunEnded, event_to_json
 from resnet_core.training.runs import Run, process_started
-from resnet_core.training.session import Session, Validation
+from resnet_core.training.session import Session
+from resnet_core.training.validation import Validation
 
 log = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ it ends in one RunEnded on the disk.
 import contextlib
 import logging
 import os
+import sys
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -223,7 +224,10 @@ def _drop(job: Job) -> None:
 
 
 def _be_nice() -> None:
-    """Lets the threads that answer pages go first; where the system has no such thing, nothing changes."""
-    if hasattr(os, "setpriority"):
+    """Lets the threads that answer pages go first. Ends with the thread, and with those that compute for it.
+
+    Only Linux takes a thread's number here; elsewhere it could be the number of somebody else's process.
+    """
+    if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

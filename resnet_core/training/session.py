@@ -1,59 +1,44 @@
-"""What a training owns while it runs: model, optimizer, average, loaders and its exact position; one optimizer step,
-one validation, and the whole state in and out. The order of things is `engine.fit`'s business.
+"""What a training owns while it runs: what learns, the pictures, and its exact position; an epoch of steps, a
+validation, and the whole state in and out. The order of things is `engine.fit`'s business.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import nn
-
-from resnet_core.data.augment import get_policy
 from resnet_core.data.cache import Progress
-from resnet_core.data.datasets import DatasetSpec, with_rendered
-from resnet_core.data.loaders import Batch, Loaders, make_loaders
-from resnet_core.device import DeviceChoice, choose_device
-from resnet_core.errors import RunError
-from resnet_core.models.logits import compute_logits
+from resnet_core.data.datasets import DatasetSpec
+from resnet_core.data.loaders import Batch
+from resnet_core.models.resnet import Network
 from resnet_core.training.checkpoint import Checkpoint
 from resnet_core.training.clock import Clock
+from resnet_core.training.compiling import CompilationFailed
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.control import Control
 from resnet_core.training.events import EpochEnded, RunStarted, StepEnded
+from resnet_core.training.features import FeatureLoaders, Head, cached_loaders
+from resnet_core.training.feeding import load_pictures, mix_dataset
+from resnet_core.training.learner import make_learner
 from resnet_core.training.metrics import Tally
-from resnet_core.training.optim import WeightAverage, learning_rate_at, make_optimizer, set_learning_rate
+from resnet_core.training.plan import Plan
 from resnet_core.training.resolve import make_preprocessing, resolve
-from resnet_core.training.starting_weights import build_starting_model
-
-STATE_VERSION = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Validation:
-    """The model's answers on the validation pictures, in their fixed order."""
-
-    logits: torch.Tensor  # float32 [N, K]
-    targets: torch.Tensor  # int64 [N]
-    paths: tuple[str, ...]
-    loss: float
-    top1: float
-
-
-@dataclass
-class Position:
-    """Where the training stands; `step` counts all optimizer updates done, `step_in_epoch` those of this epoch."""
-
-    epoch: int = 1
-    step: int = 0
-    step_in_epoch: int = 0
-    best_top1: float = -1.0
-    best_loss: float = math.inf
+from resnet_core.training.resuming import (
+    STATE_VERSION,
+    Position,
+    as_begun,
+    check_state,
+    start_computing,
+    with_computing,
+)
+from resnet_core.training.validation import Validation, diverged, validate
 
 
 class Session:
-    """A training in progress; lives in the one thread that trains."""
+    """A training in progress; lives in the one thread that trains. `warnings` are what people should know at once."""
+
+    _epoch_tally: Tally
+    _window_tally: Tally
+    _clock: Clock
 
     def __init__(
         self,
@@ -63,38 +48,46 @@ class Session:
         state: dict[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.where: DeviceChoice = choose_device(
-            config.device, precision=config.precision, num_threads=config.num_threads
-        )
-        torch.set_num_threads(self.where.num_threads)  # binds only the thread that calls it
-        self.config, notes = resolve(config, dataset, self.where)
-        self.dataset = with_rendered(dataset, self.config.rendered_share, size=self._source_size())
+        config = config if state is None else as_begun(config, state)
+        self.where = start_computing(config)
+        resolved, notes = resolve(config, dataset, self.where)
+        self.config = with_computing(resolved, self.where)
+        self.dataset = mix_dataset(self.config, dataset)
         self.preprocessing = make_preprocessing(self.config)
-        self.loaders = self._make_loaders(progress)
-        self.notes = (*self.where.reasons, *notes, *dataset.notes)
+        self.loaders = load_pictures(self.config, self.dataset, self.preprocessing, self.where, progress)
+        continued = ("The rest is as it was chosen when this run began.",) if state else ()
+        self.notes = (*self.where.reasons, *notes, *continued, *dataset.notes)
+        self.warnings: list[str] = []
         self.position = Position()
-        model = build_starting_model(self.config, len(dataset.class_names), fresh=state is None)
-        self.model = model.to(self.where.device).to(memory_format=self.where.memory_format)
-        self._epoch_tally, self._window_tally = Tally(self.where.device), Tally(self.where.device)
-        self._build_optimizer()
+        self.learner = make_learner(
+            self.config, self.loaders, len(dataset.class_names), self.where, fresh=state is None
+        )
+        self.plan = Plan(config=self.config, steps_per_epoch=len(self.loaders.train))
+        self._fresh_tallies()
         if state is not None:
             self.restore(state)
+        self._features: FeatureLoaders | None = None
+        self._speed_up(progress)
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer updates of one pass over the training pictures."""
-        return len(self.loaders.train)
+        return self.plan.steps_per_epoch
 
     @property
     def epochs(self) -> int:
         """Passes over the training pictures in all."""
-        assert self.config.epochs is not None
-        return self.config.epochs
+        return self.plan.epochs
 
     @property
-    def judged_model(self) -> nn.Module:
-        """The model that is validated and kept: the weight average where there is one."""
-        return self.average.model if self.average else self.model
+    def model(self) -> Network:
+        """The network that learns."""
+        return self.learner.network
+
+    @property
+    def judged_model(self) -> Network:
+        """The network that is validated and kept: the weight average where there is one."""
+        return self.learner.judged
 
     def started(self) -> RunStarted:
         """The first event."""
@@ -120,38 +113,31 @@ class Session:
 
     def train_epoch(self) -> Iterator[StepEnded | None]:
         """The rest of the current epoch, step by step; about a hundred steps an epoch are reported, the others None."""
-        self.model.train()
+        self.learner.begin()
         self._clock.start()
-        batches = self.loaders.train.epoch(
-            self.position.epoch, image_size=self.image_size(), first_step=self.position.step_in_epoch + 1
-        )
-        for batch in batches:
+        for batch in self._batches():
             self._clock.arrived()
             self._step(batch)
-            self._clock.stepped(len(batch.targets))
-            done = self.position.step_in_epoch
-            yield self._step_ended() if done % self._log_every == 0 or done == self.steps_per_epoch else None
+            told = self._step_ended() if self.plan.reports(self.position.step_in_epoch) else None
+            self._clock.stepped(len(batch.targets))  # after reading the loss: a GPU is waited for only there
+            yield told
             self._clock.start()
 
-    @torch.inference_mode()
     def validate(self, control: Control) -> Validation:
         """The judged model's answers on all validation pictures. Raises StopAsked between two batches,
         RunError where they are not numbers."""
-        model, loader = self.judged_model, self.loaders.val
-        model.eval()
-        logits, targets = [], []
-        for batch in loader:
-            with self.where.autocast():
-                answer = compute_logits(model, batch.images, flip_average=bool(self.config.flip_average))
-            logits.append(answer.cpu())
-            targets.append(batch.targets.cpu())
-            control.check()
-        all_logits, all_targets = torch.cat(logits), torch.cat(targets)
-        loss = float(nn.functional.cross_entropy(all_logits.double(), all_targets))
-        if not math.isfinite(loss):
+        cached = self._features
+        validation = validate(
+            Head(self.judged_model) if cached else self.judged_model,
+            cached.val_batches() if cached else self.loaders.val,
+            where=self.where,
+            flip_average=bool(self.config.flip_average),
+            paths=self.loaders.val.store.paths,
+            control=control,
+        )
+        if validation is None:
             raise diverged(self.position.step)
-        top1 = float((all_logits.argmax(1) == all_targets).double().mean())
-        return Validation(logits=all_logits, targets=all_targets, paths=loader.store.paths, loss=loss, top1=top1)
+        return validation
 
     def end_epoch(self, validation: Validation) -> EpochEnded:
         """Closes the epoch's sums and moves on to the next one."""
@@ -167,7 +153,7 @@ class Session:
             train_top1=train_top1,
             val_loss=validation.loss,
             val_top1=validation.top1,
-            learning_rate=self._learning_rate(position.step),
+            learning_rate=self.plan.learning_rate(position.step),
             images_per_second=self._clock.images_per_second,
             seconds=self._clock.seconds,
             waited=self._clock.waited_share,
@@ -179,27 +165,18 @@ class Session:
         return ended
 
     def image_size(self) -> int:
-        """The picture size of the current epoch in px: grows in steps of 16 over the first 60 % of a growing run."""
-        final, first = self.preprocessing.crop, self.config.start_image_size
-        if first is None:
-            return final
-        share = min(1.0, (self.position.epoch - 1) / max(1.0, 0.6 * self.epochs))
-        return min(final, first + int(share * (final - first) / 16 + 0.5) * 16)
+        """The picture size of the current epoch in px."""
+        return self.plan.image_size(self.position.epoch)
 
     def checkpoint(self, validation: Validation) -> Checkpoint:
         """The description of the judged model, right after its epoch has ended."""
-        assert self.config.model is not None
         return Checkpoint(
-            architecture=str(self.model.architecture),
-            architecture_arguments=dict(self.model.architecture_arguments),  # type: ignore[arg-type]
+            architecture=self.model.architecture,
+            architecture_arguments=dict(self.model.architecture_arguments),
             class_names=self.dataset.class_names,
             preprocessing=self.preprocessing,
             flip_average=bool(self.config.flip_average),
-            metrics={
-                "val_top1": validation.top1,
-                "val_loss": validation.loss,
-                "n_val": len(validation.targets),
-            },
+            metrics={"val_top1": validation.top1, "val_loss": validation.loss, "n_val": len(validation.targets)},
             training={
                 "config": self.config.to_json(),
                 "epoch": self.position.epoch - 1,
@@ -213,46 +190,32 @@ class Session:
         return {
             "state_version": STATE_VERSION,
             "config": self.config.to_json(),
+            "device": self.where.device.type,
             "data_fingerprint": self.dataset.fingerprint,
             "position": vars(self.position).copy(),
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "average": self.average.model.state_dict() if self.average else None,
-            "average_updates": self.average.updates if self.average else 0,
+            **self.learner.state(),
             "epoch_tally": self._epoch_tally.state(),
             "window_tally": self._window_tally.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """The inverse of `state`. Raises RunError when it belongs to other data or a newer version."""
-        if state.get("state_version") != STATE_VERSION:
-            raise RunError("This run was saved by another version of ResNet Lab and cannot be taken up by this one.")
-        if state["data_fingerprint"] != self.dataset.fingerprint:
-            raise RunError("The pictures of this run have changed since it stopped; start a new run on them instead.")
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        if self.average and state["average"] is not None:
-            self.average.model.load_state_dict(state["average"])
-            self.average.updates = state["average_updates"]
+        """The inverse of `state`. Raises RunError when it belongs to other data or another version."""
+        check_state(state, self.dataset.fingerprint)
+        self.learner.restore(state)
         self._epoch_tally.restore(state["epoch_tally"])
         self._window_tally.restore(state["window_tally"])
         self.position = Position(**state["position"])
 
+    def _batches(self) -> Iterator[Batch]:
+        """What is left of the current epoch."""
+        epoch, first_step = self.position.epoch, self.position.step_in_epoch + 1
+        if self._features:
+            return self._features.epoch(epoch, first_step=first_step)
+        return self.loaders.train.epoch(epoch, image_size=self.image_size(), first_step=first_step)
+
     def _step(self, batch: Batch) -> None:
-        set_learning_rate(self.optimizer, self._learning_rate(self.position.step + 1))
-        with self.where.autocast():
-            logits = self.model(batch.images)
-            loss = self._criterion(logits.float(), batch.targets)
-        if self.where.device.type == "cpu" and not torch.isfinite(loss):
-            raise diverged(self.position.step + 1)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        if self.average:
-            self.average.update(self.model)
+        number = self.position.step + 1
+        logits, loss = self.learner.step(batch, learning_rate=self.plan.learning_rate(number), number=number)
         for tally in (self._epoch_tally, self._window_tally):
             tally.add(logits, batch.targets, loss)
         self.position.step += 1
@@ -264,72 +227,24 @@ class Session:
             raise diverged(self.position.step)
         self._window_tally = Tally(self.where.device)
         step = self.position.step
-        return StepEnded(step=step, epoch=self.position.epoch, loss=loss, learning_rate=self._learning_rate(step))
+        return StepEnded(step=step, epoch=self.position.epoch, loss=loss, learning_rate=self.plan.learning_rate(step))
 
-    def _learning_rate(self, step: int) -> float:
-        assert self.config.learning_rate is not None
-        assert self.config.schedule is not None
-        return learning_rate_at(
-            step,
-            schedule=self.config.schedule,
-            peak=self.config.learning_rate,
-            total_steps=self.epochs * self.steps_per_epoch,
-            warmup=self.config.warmup,
-        )
-
-    def _make_loaders(self, progress: Progress | None) -> Loaders:
-        assert self.config.augment is not None
-        assert self.config.batch_size is not None
-        return make_loaders(
-            self.dataset,
-            self.preprocessing,
-            policy=get_policy(self.config.augment),
-            batch_size=self.config.batch_size,
-            seed=self.config.seed,
-            device=self.where.device,
-            progress=progress,
-        )
-
-    def _build_optimizer(self) -> None:
-        assert self.config.optimizer is not None
-        assert self.config.learning_rate is not None
-        assert self.config.weight_decay is not None
-        self.optimizer = make_optimizer(
-            self.model,
-            self.config.optimizer,
-            learning_rate=self.config.learning_rate,
-            weight_decay=self.config.weight_decay,
-            momentum=self.config.momentum,
-        )
-        self.scaler = torch.amp.GradScaler(self.where.device.type, enabled=self.where.precision == "fp16")
-        self.average = WeightAverage(self.model, self.config.ema_decay) if self.config.ema_decay else None
-        self._criterion = nn.CrossEntropyLoss(
-            weight=self._class_weights(), label_smoothing=self.config.label_smoothing or 0.0
-        )
-        self._log_every = max(1, math.ceil(self.steps_per_epoch / 100))
-        self._clock = Clock()
-        self._fresh_tallies()
-
-    def _class_weights(self) -> torch.Tensor | None:
-        if self.config.class_weights == "none":
-            return None
-        counts = torch.bincount(self.loaders.train.store.targets, minlength=len(self.dataset.class_names))
-        weights = counts.sum() / (len(counts) * counts.clamp(min=1))
-        return weights.to(self.where.device, torch.float32)
+    def _speed_up(self, progress: Progress | None) -> None:
+        """Makes the epochs that are left cheaper: with features computed once, or a compiled step if that is asked."""
+        if self.position.epoch > self.epochs:
+            return
+        self._features = cached_loaders(self.model, self.loaders, self.config, self.where, progress)
+        if self._features:
+            self.learner.forward = Head(self.model)
+        elif self.config.compile:
+            batch = min(self.loaders.train.batch_size, len(self.loaders.train.store))
+            try:
+                self.learner.compile(batch, self.preprocessing.crop)
+            except CompilationFailed as failure:
+                self.warnings.append(str(failure))
+                self.config = self.config.replace(compile=False)
 
     def _fresh_tallies(self) -> None:
         self._epoch_tally = Tally(self.where.device)
         self._window_tally = Tally(self.where.device)
         self._clock = Clock()
-
-    def _source_size(self) -> int:
-        assert self.config.resize is not None
-        return self.config.resize
-
-
-def diverged(step: int) -> RunError:
-    """The failure of a training whose numbers have run away, seen at this step."""
-    return RunError(
-        f"The loss is no longer a number at step {step}; the best weights so far are kept. "
-        "Start again with a smaller learning rate."
-    )

@@ -331,7 +331,7 @@ def test_an_exception_in_the_data_ends_the_run_once(
 
     calls = iter(range(1000))
 
-    def torn(pixels: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def torn(pixels: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         if next(calls) == 2:
             raise ValueError("torn")
         return pixels.float()

@@ -11,6 +11,7 @@ from torch import nn
 
 from resnet_core.models.zoo import build_model
 from resnet_core.training.config import SCHEDULES
+from resnet_core.training.muon import Muon, _orthogonal
 from resnet_core.training.optim import WeightAverage, learning_rate_at, make_optimizer, set_learning_rate
 
 
@@ -96,6 +97,97 @@ def test_every_trainable_parameter_is_in_exactly_one_group() -> None:
     assert sorted(held) == sorted(id(p) for p in model.parameters() if p.requires_grad)
     set_learning_rate(optimizer, 0.25)
     assert {group["lr"] for group in optimizer.param_groups} == {0.25}
+
+
+@pytest.mark.parametrize("shape", [(16, 8, 3, 3), (40, 2, 3, 3), (9, 1, 3, 3), (5, 20)])
+def test_muon_s_direction_is_the_nearest_orthogonal_matrix(shape: tuple[int, ...]) -> None:
+    update = torch.randn(shape, generator=torch.Generator().manual_seed(len(shape))) * 1e-3
+    answer = _orthogonal(update)
+    assert answer.shape == update.shape
+    u, _, vh = torch.linalg.svd(update.flatten(1), full_matrices=False)
+    assert float((answer.flatten(1) * (u @ vh)).sum() / answer.norm() / (u @ vh).norm()) > 0.95
+    stretched = torch.linalg.svdvals(answer.flatten(1))
+    assert stretched.max() < 1.3
+    assert stretched.median() > 0.5
+    assert torch.equal(_orthogonal(torch.zeros(shape)), torch.zeros(shape))
+
+
+def test_muon_turns_convolutions_and_leaves_the_rest_to_sgd() -> None:
+    torch.manual_seed(0)
+    model = build_model("resnet8", num_classes=5, width=8)
+    twin = copy.deepcopy(model)
+    optimizer = make_optimizer(model, "muon", learning_rate=0.2, weight_decay=0.01, momentum=0.7)
+    set_learning_rate(optimizer, 0.2)
+    by_sgd = {"fc.weight", *(name for name, p in model.named_parameters() if p.ndim == 1)}
+    oracle = torch.optim.SGD(
+        [
+            {"params": [p], "lr": 0.2 * 0.25, "weight_decay": 0.01 if name == "fc.weight" else 0.0}
+            for name, p in twin.named_parameters()
+            if name in by_sgd
+        ],
+        momentum=0.7,
+        nesterov=True,
+    )
+    for step in range(3):
+        for network in (model, twin):
+            generator = torch.Generator().manual_seed(step)
+            for parameter in network.parameters():
+                if parameter.requires_grad:
+                    parameter.grad = torch.randn(parameter.shape, generator=generator)
+        optimizer.step()
+        oracle.step()
+    for (name, ours), theirs in zip(model.named_parameters(), twin.parameters(), strict=True):
+        if name in by_sgd:
+            assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6), name
+        elif name == "conv1.weight":
+            assert torch.equal(ours, theirs), "the stem is frozen"
+        else:
+            before = theirs.detach() / theirs.detach().norm() * len(theirs) ** 0.5
+            assert 0.1 < float((ours.detach() - before).norm() / before.norm()) < 1.0, name
+
+
+def test_muon_keeps_convolutions_at_the_norm_of_an_orthogonal_matrix() -> None:
+    kernel = nn.Parameter(torch.randn(16, 4, 3, 3) * 7)
+    optimizer = Muon([{"params": [kernel], "orthogonal": True}], lr=1e-9, momentum=0.5)
+    kernel.grad = torch.randn_like(kernel)
+    optimizer.step()
+    assert float(kernel.detach().norm()) == pytest.approx(4.0, rel=1e-4)
+
+
+def test_muon_goes_on_from_its_state_as_if_it_had_not_stopped() -> None:
+    def training(stop: int | None) -> dict[str, torch.Tensor]:
+        torch.manual_seed(1)
+        model = build_model("resnet8", num_classes=3, width=8)
+        optimizer = make_optimizer(model, "muon", learning_rate=0.1, weight_decay=0.0, momentum=0.6)
+        for step in range(4):
+            if step == stop:
+                state = copy.deepcopy(optimizer.state_dict())
+                optimizer = make_optimizer(model, "muon", learning_rate=0.1, weight_decay=0.0, momentum=0.6)
+                optimizer.load_state_dict(state)
+            optimizer.zero_grad()
+            images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(step))
+            model(images).square().mean().backward()
+            optimizer.step()
+        return model.state_dict()
+
+    whole, broken_off = training(None), training(2)
+    assert all(torch.equal(tensor, broken_off[name]) for name, tensor in whole.items())
+
+
+def test_muon_learns_what_its_network_can() -> None:
+    torch.manual_seed(0)
+    model = build_model("resnet8", num_classes=2, width=8)
+    optimizer = make_optimizer(model, "muon", learning_rate=0.1, weight_decay=0.0, momentum=0.6)
+    images = torch.randn(32, 3, 16, 16)
+    targets = (images[:, 0].mean((1, 2)) > 0).long()
+    losses = []
+    for _ in range(12):
+        loss = nn.functional.cross_entropy(model(images), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.3 * losses[0]
 
 
 def test_weight_average_follows_its_recurrence() -> None:

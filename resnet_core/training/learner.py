@@ -1,0 +1,111 @@
+"""The network that learns and everything that changes it: one step, and its whole state in and out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from resnet_core.data.loaders import Batch, Loaders
+from resnet_core.device import DeviceChoice
+from resnet_core.models.resnet import Network
+from resnet_core.training.compiling import compile_forward
+from resnet_core.training.config import TrainConfig
+from resnet_core.training.feeding import weigh_classes
+from resnet_core.training.freezing import freeze_weights, set_training
+from resnet_core.training.optim import WeightAverage, make_optimizer, set_learning_rate
+from resnet_core.training.starting_weights import build_starting_model, prepare_first_layer
+from resnet_core.training.validation import diverged
+
+
+class Learner:
+    """Network, optimizer, loss and weight average of a resolved config; `forward` maps a batch's images to logits."""
+
+    def __init__(
+        self, network: Network, config: TrainConfig, where: DeviceChoice, *, class_weights: torch.Tensor | None
+    ) -> None:
+        assert config.optimizer is not None
+        assert config.learning_rate is not None
+        assert config.weight_decay is not None
+        self._freeze = config.freeze
+        self._where = where
+        self.network = network.to(where.device).to(memory_format=where.memory_format)
+        freeze_weights(self.network, config.freeze)
+        self.forward: Callable[[torch.Tensor], torch.Tensor] = self.network
+        self.optimizer = make_optimizer(
+            self.network,
+            config.optimizer,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            momentum=config.momentum,
+        )
+        self.scaler = torch.amp.GradScaler(where.device.type, enabled=where.precision == "fp16")
+        self.average = WeightAverage(self.network, config.ema_decay) if config.ema_decay else None
+        weights = None if class_weights is None else class_weights.to(where.device)
+        self._criterion = nn.CrossEntropyLoss(weight=weights, label_smoothing=config.label_smoothing or 0.0)
+
+    @property
+    def judged(self) -> Network:
+        """What is validated and kept: the weight average where there is one."""
+        return self.average.model if self.average else self.network  # type: ignore[return-value]
+
+    def begin(self) -> None:
+        """Puts the network into the modes of training, after a validation."""
+        set_training(self.network, self._freeze)
+
+    def compile(self, batch_size: int, image_size: int) -> None:
+        """Compiles the steps on full batches of this picture size. Raises CompilationFailed, having changed nothing."""
+        self.begin()
+        self.forward = compile_forward(self.network, (batch_size, 3, image_size, image_size), self._where)
+
+    def step(self, batch: Batch, *, learning_rate: float, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The `number`-th update: logits `[N, K]` and the mean loss, both on the device.
+
+        Nothing here waits for a GPU, so there a loss that is no number is noticed when it is next read. On a CPU it
+        raises RunError before the weights are touched.
+        """
+        set_learning_rate(self.optimizer, learning_rate)
+        with self._where.autocast():
+            logits = self.forward(batch.images)
+            loss = self._criterion(logits.float(), batch.targets)
+        if self._where.device.type == "cpu" and not torch.isfinite(loss):
+            raise diverged(number)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average:
+            self.average.update(self.network)
+        return logits, loss
+
+    def state(self) -> dict[str, Any]:
+        """Plain tensors and numbers from which `restore` goes on."""
+        return {
+            "model": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": self.average.model.state_dict() if self.average else None,
+            "average_updates": self.average.updates if self.average else 0,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        self.network.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scaler.is_enabled() and state["scaler"]:  # empty where the run was begun in another precision
+            self.scaler.load_state_dict(state["scaler"])
+        if self.average and state["average"] is not None:
+            self.average.model.load_state_dict(state["average"])
+            self.average.updates = state["average_updates"]
+
+
+def make_learner(
+    config: TrainConfig, loaders: Loaders, num_classes: int, where: DeviceChoice, *, fresh: bool
+) -> Learner:
+    """The learner of a resolved config; `fresh` False: its weights are about to be restored."""
+    network = build_starting_model(config, num_classes, fresh=fresh)
+    assert isinstance(network, Network)
+    if fresh and not config.pretrained and not config.init_from:
+        prepare_first_layer(network, loaders)
+    weights = weigh_classes(config.class_weights, loaders.train.store.targets, num_classes)
+    return Learner(network, config, where, class_weights=weights)

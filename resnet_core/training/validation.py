@@ -1,0 +1,60 @@
+"""The network's answers on the validation pictures."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from resnet_core.data.loaders import Batch
+from resnet_core.device import DeviceChoice
+from resnet_core.errors import RunError
+from resnet_core.models.logits import compute_logits
+from resnet_core.training.control import Control
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """The model's answers on the validation pictures, in their fixed order."""
+
+    logits: torch.Tensor  # float32 [N, K]
+    targets: torch.Tensor  # int64 [N]
+    paths: tuple[str, ...]
+    loss: float
+    top1: float
+
+
+@torch.inference_mode()
+def validate(
+    network: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    where: DeviceChoice,
+    flip_average: bool,
+    paths: tuple[str, ...],
+    control: Control,
+) -> Validation | None:
+    """All answers of the network in eval mode; None where they are not numbers. Raises StopAsked between batches."""
+    network.eval()
+    logits, targets = [], []
+    for batch in batches:
+        with where.autocast():
+            answer = compute_logits(network, batch.images, flip_average=flip_average)
+        logits.append(answer.cpu())
+        targets.append(batch.targets.cpu())
+        control.check()
+    all_logits, all_targets = torch.cat(logits), torch.cat(targets)
+    loss = float(nn.functional.cross_entropy(all_logits.double(), all_targets))
+    if not math.isfinite(loss):
+        return None
+    top1 = float((all_logits.argmax(1) == all_targets).double().mean())
+    return Validation(logits=all_logits, targets=all_targets, paths=paths, loss=loss, top1=top1)
+
+
+def diverged(step: int) -> RunError:
+    """The failure of a training whose numbers have run away, seen at this step."""
+    return RunError(
+        f"The loss is no longer a number at step {step}; the best weights so far are kept. "
+        "Start again with a smaller learning rate."
+    )
