@@ -55,7 +55,12 @@ def list_checkpoints(store: RunStore, *, with_imagenet: bool = True) -> tuple[Mo
 
 
 def load_classifier(
-    name: str, store: RunStore, *, allow_paths: bool = False, device: torch.device | None = None
+    name: str,
+    store: RunStore,
+    *,
+    allow_paths: bool = False,
+    device: torch.device | None = None,
+    engine: str | None = None,
 ) -> Classifier:
     """The classifier of that name. Raises CheckpointError, ModelError or RunError with a sentence.
 
@@ -64,8 +69,8 @@ def load_classifier(
     from resnet_core.inference.classifier import Classifier
 
     if name.startswith(IMAGENET):
-        return Classifier.pretrained(name.removeprefix(IMAGENET), device=device)
-    return Classifier.load(checkpoint_path(name, store, allow_paths=allow_paths), device=device)
+        return Classifier.pretrained(name.removeprefix(IMAGENET), device=device, engine=engine)
+    return Classifier.load(checkpoint_path(name, store, allow_paths=allow_paths), device=device, engine=engine)
 
 
 def checkpoint_path(name: str, store: RunStore, *, allow_paths: bool = False) -> Path:

@@ -2,23 +2,42 @@
 
 classifier = Classifier.load(path)
 classifier.classify(image).predictions[0]     # Prediction(label="tulips", probability=0.93)
+
+The first pictures go through the network as it is. Once they have taken as long as finding a faster engine would,
+or when `warm_up` is called, one is chosen (engine_choice.py): so one photo never waits for a search that cannot pay.
 """
 
+import logging
+import math
+import os
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
-from resnet_core.data.preprocessing import Preprocessing, to_pixels
-from resnet_core.errors import CheckpointError
+from resnet_core.data.preprocessing import Preprocessing
+from resnet_core.errors import CheckpointError, ImageError
+from resnet_core.inference.engine_choice import Choice, ask, check_family, choose_engine
+from resnet_core.inference.engines import PlainEngine
+from resnet_core.inference.reading import Source, read_ahead
 from resnet_core.models.logits import compute_logits
 from resnet_core.models.pretrained import load_pretrained
 from resnet_core.models.zoo import build_model
 from resnet_core.training.checkpoint import Checkpoint, load_checkpoint
+
+log = logging.getLogger(__name__)
+
+CHOOSING_SECONDS = 1.0  # about what importing, building and trying out an engine takes
+# Times the resized side that a draft keeps. Real photos enlarged to sides that are multiples of 8, as cameras have
+# them, shipped model: the largest change of a probability is 0.14 at 1.0, 0.09 at 1.5, 0.021 at 2.0, 0.008 at 2.5.
+DRAFT_MARGIN = 2.5
+STREAM_BATCH = 8  # pictures that `classify_many` sends through the network together
 
 
 @dataclass(frozen=True)
@@ -40,21 +59,43 @@ class Classification:
 
 
 class Classifier:
-    """A model that answers; it is never trained and never changes, so threads may share it."""
+    """A model that answers; it is never trained and never changes, so threads may share it.
 
-    def __init__(self, checkpoint: Checkpoint, model: nn.Module, *, device: torch.device | None = None) -> None:
+    `engine` is one of auto, plain, folded, openvino; without it $RESNET_LAB_ENGINE, else auto. With precision "fp32"
+    nothing computes in bfloat16. Raises ConfigError for another engine.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        model: nn.Module,
+        *,
+        device: torch.device | None = None,
+        engine: str | None = None,
+        precision: str = "auto",
+    ) -> None:
         self.checkpoint = checkpoint
         self.device = device or torch.device("cpu")
         model = model.to(self.device).to(memory_format=torch.channels_last)
         self.model: nn.Module = model.eval().requires_grad_(False)
+        self._requested = check_family(engine or os.environ.get("RESNET_LAB_ENGINE") or "auto")
+        self._precision = precision
+        self._plain = PlainEngine(self.model, self.device)
+        waiting = "Engine: plain, until so many pictures were asked that looking for a faster one pays."
+        self._choice = Choice(engine=self._plain, name="plain", reason=waiting)
+        self._choosing = threading.Lock()
+        self._chosen = False
+        self._seconds = 0.0  # spent in the plain network so far
 
     @classmethod
-    def load(cls, path: Path, *, device: torch.device | None = None) -> "Classifier":
-        """The classifier of a checkpoint file. Raises CheckpointError."""
-        return cls(*load_checkpoint(path), device=device)
+    def load(
+        cls, path: Path, *, device: torch.device | None = None, engine: str | None = None, precision: str = "auto"
+    ) -> "Classifier":
+        """The classifier of a checkpoint file. Raises CheckpointError, and ConfigError for an unknown engine."""
+        return cls(*load_checkpoint(path), device=device, engine=engine, precision=precision)
 
     @classmethod
-    def pretrained(cls, name: str, *, device: torch.device | None = None) -> "Classifier":
+    def pretrained(cls, name: str, *, device: torch.device | None = None, engine: str | None = None) -> "Classifier":
         """torchvision's published ImageNet model of 1000 classes. Raises ModelError when it cannot be had."""
         weights = load_pretrained(name)
         model = build_model(name)
@@ -66,12 +107,33 @@ class Classifier:
             class_names=tuple(weights.class_names),
             preprocessing=preprocessing,
         )
-        return cls(checkpoint, model, device=device)
+        return cls(checkpoint, model, device=device, engine=engine)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names in label order."""
         return self.checkpoint.class_names
+
+    @property
+    def engine_name(self) -> str:
+        """What computes the answers now: plain, folded, openvino, the latter two with -bf16 where it is used."""
+        return self._choice.engine.name
+
+    @property
+    def engine_reason(self) -> str:
+        """One sentence on why it is this engine."""
+        return self._choice.reason
+
+    @property
+    def draft_size(self) -> int:
+        """What to hand to `read_image`: large JPEGs are decoded at a fraction that is exact enough for this model."""
+        return math.ceil(DRAFT_MARGIN * self.checkpoint.preprocessing.resize)
+
+    def warm_up(self) -> None:
+        """Chooses the engine now, in at most about two seconds; for a server, before the first visitor."""
+        with self._choosing:
+            if not self._chosen:
+                self._choose()
 
     def classify(self, image: Image.Image, *, top_k: int | None = None) -> Classification:
         """The answer for one RGB picture."""
@@ -82,29 +144,100 @@ class Classifier:
         if not images:
             return []
         started = time.perf_counter()
-        preprocessing = self.checkpoint.preprocessing
-        squares = [preprocessing.square(image) for image in images]
-        inputs = torch.stack([preprocessing.normalize(to_pixels(square)) for square in squares])
-        probabilities = self.probabilities(inputs)
-        seconds = (time.perf_counter() - started) / len(images)
-        return [self._answer(row, square, seconds, top_k) for row, square in zip(probabilities, squares, strict=True)]
+        return self._answer_squares([self.checkpoint.preprocessing.square(image) for image in images], started, top_k)
+
+    def classify_many(
+        self, sources: Iterable[Source], *, top_k: int | None = None
+    ) -> Iterator[Classification | ImageError]:
+        """The answer for each source in turn, or why its picture cannot be read; any number of them.
+
+        A source is a path, a file's bytes or a function that returns an RGB picture. The next ones are decoded in
+        threads while the network works.
+        """
+        for batch in read_ahead(sources, self._read_square, draft_size=self.draft_size, batch=STREAM_BATCH):
+            started = time.perf_counter()
+            squares = [square for square in batch if isinstance(square, Image.Image)]
+            answers = iter(self._answer_squares(squares, started, top_k) if squares else ())
+            yield from (item if isinstance(item, ImageError) else next(answers) for item in batch)
 
     @torch.inference_mode()
-    def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
+    def probabilities(self, inputs: Tensor) -> Tensor:
         """Calibrated probabilities float32 `[N, K]` on the CPU, of preprocessed inputs `[N, 3, H, W]`."""
-        inputs = inputs.to(self.device).contiguous(memory_format=torch.channels_last)
-        logits = compute_logits(self.model, inputs, flip_average=self.checkpoint.flip_average).cpu()
+        logits = self._logits(inputs)
         if not torch.isfinite(logits).all():
             raise CheckpointError("The model returned invalid numbers for this picture; use another checkpoint.")
         return torch.softmax(logits / self.checkpoint.temperature, dim=1)
 
-    def _answer(self, row: torch.Tensor, square: Image.Image, seconds: float, top_k: int | None) -> Classification:
+    def _answer_squares(
+        self, squares: Sequence[Image.Image], started: float, top_k: int | None
+    ) -> list[Classification]:
+        probabilities = self.probabilities(network_inputs(squares, self.checkpoint.preprocessing))
+        seconds = (time.perf_counter() - started) / len(squares)
+        return [self._answer(row, square, seconds, top_k) for row, square in zip(probabilities, squares, strict=True)]
+
+    def _read_square(self, image: Image.Image) -> Image.Image:
+        return self.checkpoint.preprocessing.square(image)
+
+    def _logits(self, inputs: Tensor) -> Tensor:
+        """float32 logits on the CPU, by the engine of the moment; where that fails, by the plain network."""
+        self._choose_in_time()
+        engine = self._choice.engine
+        if engine is not self._plain:
+            try:
+                logits = compute_logits(engine, inputs, flip_average=self.checkpoint.flip_average).cpu()
+                if torch.isfinite(logits).all():  # bfloat16 or not: the plain network judges what is no number
+                    return logits
+            except Exception as error:  # a foreign library may raise anything
+                log.exception("the engine %s broke", engine.name)
+                reason = f"Engine: plain, since {engine.name} broke ({type(error).__name__})."
+                self._choice = Choice(engine=self._plain, name="plain", reason=reason)
+        started = time.perf_counter()
+        logits = compute_logits(self._plain, inputs, flip_average=self.checkpoint.flip_average).cpu()
+        self._seconds += time.perf_counter() - started
+        return logits
+
+    def _choose_in_time(self) -> None:
+        """Chooses once that pays, or at once where a person asked for an engine; others do not wait meanwhile."""
+        if self._chosen or (self._requested == "auto" and self._seconds < CHOOSING_SECONDS):
+            return
+        if self._choosing.acquire(blocking=self._requested != "auto"):
+            try:
+                if not self._chosen:
+                    self._choose()
+            finally:
+                self._choosing.release()
+
+    def _choose(self) -> None:
+        size = self.checkpoint.preprocessing.crop
+        question = ask(self.model, size=size, device=self.device, precision=self._precision)
+        try:
+            self._choice = choose_engine(
+                self._plain, question, requested=self._requested, temperature=self.checkpoint.temperature
+            )
+        finally:
+            self._chosen = True
+        log.info("%s", self._choice.reason)
+
+    def _answer(self, row: Tensor, square: Image.Image, seconds: float, top_k: int | None) -> Classification:
         count = len(row) if top_k is None else max(1, min(top_k, len(row)))
         best = row.topk(count)
         predictions = tuple(
-            Prediction(self.class_names[index], float(value))
-            for value, index in zip(best.values, best.indices.tolist(), strict=True)
+            Prediction(self.class_names[index], value)
+            for value, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         )
         threshold = self.checkpoint.unknown_threshold
         unknown = threshold is not None and predictions[0].probability < threshold
         return Classification(predictions=predictions, unknown=unknown, seen=square, seconds=seconds)
+
+
+def network_inputs(squares: Sequence[Image.Image], preprocessing: Preprocessing) -> Tensor:
+    """float32 [N,3,H,W] of RGB squares, as `preprocessing.normalize` makes them, but for rounding, in a third of
+    its time: it leaves torch's threads asleep, whose waking would disturb an engine that has threads of its own."""
+    std = np.array(preprocessing.std, dtype=np.float32)[:, None, None]
+    mean = np.array(preprocessing.mean, dtype=np.float32)[:, None, None]
+    scale, shift = 1 / (255 * std), -mean / std
+    inputs = np.empty((len(squares), 3, preprocessing.crop, preprocessing.crop), dtype=np.float32)
+    for square, target in zip(squares, inputs, strict=True):
+        np.multiply(np.asarray(square, dtype=np.uint8).transpose(2, 0, 1), scale, out=target)
+    inputs += shift
+    return torch.from_numpy(inputs)
