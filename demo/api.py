@@ -5,19 +5,25 @@ Failures arrive as the sentence of a gr.Error.
 """
 
 import dataclasses
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from PIL import Image
 
+from demo.classification_tab import HEAVY, TOGETHER
+from demo.desk import BATCH
 from demo.feature_maps_tab import DEFAULT_LAYER, heat_picture, look
 from demo.photo import Photo, Picture, read_upload
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services
 from resnet_core.data.images import ReadImage
-from resnet_core.errors import ConfigError, ImageError
+from resnet_core.errors import ConfigError, ResNetLabError
 from resnet_core.training.presets import make_config
+
+if TYPE_CHECKING:
+    from resnet_core.inference.classifier import Classification, Classifier
 
 MANY_LIMIT = 500  # pictures a call of /classify_many
 
@@ -29,9 +35,8 @@ def add_api(services: Services) -> None:
     _add_training(services)
 
 
-def prediction_json(services: Services, photo: ReadImage, name: str, model: str, top_k: int) -> dict[str, Any]:
+def answer_json(result: "Classification", name: str) -> dict[str, Any]:
     """One picture's answer in the shape of `predict --json`."""
-    result = services.classifier(model).classify(photo.image, top_k=top_k)
     predictions = [dataclasses.asdict(prediction) for prediction in result.predictions]
     return {"image": name, "predictions": predictions, "unknown": result.unknown, "error": None}
 
@@ -51,23 +56,29 @@ def _add_pictures(services: Services) -> None:
 
     @failing_in_a_sentence
     def classify(image: ReadImage, model: str, top_k: int) -> dict[str, Any]:
-        return prediction_json(services, _required(image), "image", model, _count(top_k))
+        photo, count = _required(image), _count(top_k)
+        return answer_json(services.classify(model, photo.image, top_k=count), "image")
 
     @failing_in_a_sentence
     def classify_many(images: list[str], model: str, top_k: int) -> list[dict[str, Any]]:
         if not images or len(images) > MANY_LIMIT:
             raise ConfigError(f"Send 1 to {MANY_LIMIT} pictures at a time, not {len(images or []):,}.")
-        return [_one_of_many(services, path, model, _count(top_k)) for path in images]
+        return _many(services, images, model, _count(top_k))
 
     @failing_in_a_sentence
     def feature_maps(image: ReadImage, layer: str, model: str, scale: str) -> tuple[Image.Image, dict[str, Any]]:
         from resnet_core.activations.capture import capture_activations, describe_activation
 
-        view = look(services, _required(image), model, layer, scale=scale, page=1, channel=0, language="en")
-        classifier = services.classifier(model)
-        inputs = classifier.checkpoint.preprocessing(image.image)[None]
-        activation = capture_activations(classifier.model, inputs, [layer])[layer][0]
-        return view.sheet, {"layer": layer, "model": model, **dataclasses.asdict(describe_activation(activation))}
+        photo, classifier = _required(image), services.classifier(model)
+
+        def work() -> tuple[Image.Image, dict[str, Any]]:
+            view = look(services, photo, model, layer, scale=scale, page=1, channel=0, language="en")
+            inputs = classifier.checkpoint.preprocessing(photo.image)[None]
+            activation = capture_activations(classifier.model, inputs, [layer])[layer][0]
+            return view.sheet, dataclasses.asdict(describe_activation(activation))
+
+        sheet, facts = services.desk.run(work)
+        return sheet, {"layer": layer, "model": model, **facts}
 
     @failing_in_a_sentence
     def grad_cam(image: ReadImage, layer: str, label: str, model: str) -> tuple[Image.Image, dict[str, Any]]:
@@ -75,13 +86,13 @@ def _add_pictures(services: Services) -> None:
         names = classifier.class_names
         if label and label not in names:
             raise ConfigError(f"This model has no class “{label[:60]}”; it has {', '.join(names[:10])}.")
-        answered = classifier.classify(_required(image).image, top_k=1).predictions[0].label
+        answered = services.classify(model, _required(image).image, top_k=1).predictions[0].label
         chosen = label or answered
-        heat = heat_picture(classifier, image, layer, names.index(chosen))
+        heat = services.desk.run(lambda: heat_picture(classifier, image, layer, names.index(chosen)))
         return heat, {"layer": layer, "model": model, "label": chosen}
 
-    heavy: dict[str, Any] = {"concurrency_id": "network", "concurrency_limit": 2}
-    trigger.click(classify, [photo, model, top_k], answer, api_name="classify", **heavy)
+    heavy: dict[str, Any] = {"concurrency_id": HEAVY, "concurrency_limit": 2}
+    trigger.click(classify, [photo, model, top_k], answer, api_name="classify", **TOGETHER)
     trigger.click(classify_many, [files, model, top_k], answer, api_name="classify_many", **heavy)
     trigger.click(feature_maps, [photo, layer, model, scale], [picture, answer], api_name="feature_maps", **heavy)
     layer_of_interest = gr.Textbox("layer4", label="layer", visible=False)
@@ -145,11 +156,31 @@ def _add_training(services: Services) -> None:
         gr.api(end_point, api_name=end_point.__name__, queue=False)
 
 
-def _one_of_many(services: Services, path: str, model: str, top_k: int) -> dict[str, Any]:
-    name = Path(path).name
+def _many(services: Services, paths: list[str], model: str, top_k: int) -> list[dict[str, Any]]:
+    """Every picture's answer or sentence, in order; other visitors' photos come in between two batches."""
+    classifier = services.classifier(model)
+    answers: list[dict[str, Any]] = []
+    for start in range(0, len(paths), BATCH):
+        chosen = [(path, Path(path).name) for path in paths[start : start + BATCH]]
+        asked = [_ask(services, classifier, path, name, top_k) for path, name in chosen]
+        answers += [_told(question, name) for question, (_, name) in zip(asked, chosen, strict=True)]
+    return answers
+
+
+def _ask(services: Services, classifier: "Classifier", path: str, name: str, top_k: int) -> "Future[Classification]":
+    """The answer to come; a picture that cannot be read has failed already."""
     try:
-        return prediction_json(services, read_upload(path, name), name, model, top_k)
-    except (gr.Error, ImageError) as error:
+        return services.desk.classify(classifier, read_upload(path, name).image, top_k=top_k)
+    except (gr.Error, ResNetLabError) as error:
+        failed: Future[Any] = Future()
+        failed.set_exception(error)
+        return failed
+
+
+def _told(question: "Future[Classification]", name: str) -> dict[str, Any]:
+    try:
+        return answer_json(question.result(), name)
+    except (gr.Error, ResNetLabError) as error:
         return {"image": name, "predictions": [], "unknown": False, "error": getattr(error, "message", str(error))}
 
 

@@ -14,12 +14,13 @@ from resnet_core.data.images import ReadImage
 
 SURE, LIKELY = 0.9, 0.6  # from here on the words are "quite sure" and "probably"
 HEAVY = "network"  # events with this id take turns
+TOGETHER: dict[str, Any] = {"concurrency_id": "photos", "concurrency_limit": 16}  # wait at the desk, one thread each
 
 
 def answer_html(services: Services, photo: ReadImage, model: str, top_k: int, language: str) -> tuple[str, Any]:
     """The answer card, and the square the network saw. Raises ResNetLabError."""
     classifier = services.classifier(model)
-    result = classifier.classify(photo.image, top_k=max(1, int(top_k or 5)))
+    result = services.classify(model, photo.image, top_k=max(1, int(top_k or 5)))
     best = result.predictions[0]
     if result.unknown:
         headline, sureness = say("unknown", language), say("nearest", language, label=best.label)
@@ -29,7 +30,7 @@ def answer_html(services: Services, photo: ReadImage, model: str, top_k: int, la
     bars = [(p.label, p.probability, class_color(index[p.label])) for p in result.predictions]
     how = classifier.checkpoint.preprocessing.describe()
     notes = [
-        say("took", language, milliseconds=f"{result.seconds * 1000:.0f}"),
+        say("took", language, milliseconds=f"{result.seconds * 1000:.0f}", engine=engine_title(classifier.engine_name)),
         *photo.notes,
         say("preprocessing", language, how=how),
     ]
@@ -40,6 +41,13 @@ def sureness_words(probability: float, language: str) -> str:
     """ "Quite sure · 97 %" and the like."""
     word = "certain" if probability >= SURE else "likely" if probability >= LIKELY else "unsure"
     return f"{say(word, language)} · {probability:.0%}"
+
+
+def engine_title(name: str) -> str:
+    """What people call the engine that computed an answer."""
+    family, _, precision = name.partition("-")
+    title = {"openvino": "OpenVINO", "folded": "PyTorch, BatchNorm folded"}.get(family, "PyTorch")
+    return f"{title}, {precision}" if precision else title
 
 
 def classification_tab(services: Services, page: gr.Blocks) -> gr.Tab:
@@ -85,7 +93,7 @@ def classification_tab(services: Services, page: gr.Blocks) -> gr.Tab:
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     inputs, outputs = [photo, model, top_k], [card, seen]
     for trigger in (photo.change, model.change, top_k.release):  # a dropdown's `input` comes twice (gradio 6.31)
-        trigger(classify_photo, inputs, outputs, concurrency_id=HEAVY, concurrency_limit=2, **quiet)
+        trigger(classify_photo, inputs, outputs, **TOGETHER, **quiet)
     page.load(greet, None, [card, model], concurrency_limit=None, **quiet)
     tab.select(lambda: _fresh_models(services), None, model, queue=False, **quiet)
     return tab

@@ -1,6 +1,7 @@
 """The third tab: every channel of any layer, for a photo and a model; one channel large; where the network looked."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -214,9 +215,8 @@ def _wire(services: Services, tab: gr.Tab, choices: Choices, views: Views, table
         if picture is None:
             card = empty_card(say("maps_empty", language))
             return card, gr.update(visible=False), None, "", None, "", None, gr.skip()
-        view = look(
-            services, picture, name, where, scale=how, page=int(number or 1), channel=int(one or 0), language=language
-        )
+        asked = partial(look, services, picture, name, where, scale=how, language=language)
+        view = services.desk.run(partial(asked, page=int(number or 1), channel=int(one or 0)))
         pages = gr.update(visible=view.pages > 1, maximum=view.pages)
         return (
             view.facts, gr.update(visible=True), view.sheet, view.channel_facts, view.channel, view.heat_facts,
@@ -235,7 +235,7 @@ def _wire(services: Services, tab: gr.Tab, choices: Choices, views: Views, table
         if picture is None:
             return gr.skip()
         x, y = event.index
-        found = channel_under(services, picture, name, where, int(number or 1), x, y)
+        found = services.desk.run(partial(channel_under, services, picture, name, where, int(number or 1), x, y))
         return gr.skip() if found is None else found
 
     def welcome(picture: ReadImage | None, request: gr.Request) -> Any:

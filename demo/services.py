@@ -8,16 +8,20 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from demo.desk import BATCH, Desk
 from demo.live_board.board_feed import BoardRead
 from resnet_core.errors import DeviceError, ResNetLabError, RunError
 from resnet_core.inference.catalog import ModelEntry, checkpoint_path, list_checkpoints
 from resnet_core.training.runs import ENDED, Run, RunStore
 
 if TYPE_CHECKING:
-    from resnet_core.inference.classifier import Classifier
+    from PIL import Image
+
+    from resnet_core.inference.classifier import Classification, Classifier
     from resnet_core.training.runner import Runner
 
 log = logging.getLogger(__name__)
@@ -33,6 +37,7 @@ class Services:
         self.data_dir = data_dir
         self.store = RunStore(runs_dir)
         self.local = local  # only people at this machine reach the page: they may name folders on it
+        self.desk = Desk()
         self._lock = threading.Lock()
         self._models: OrderedDict[tuple[str, float], Classifier] = OrderedDict()
         self._warm = threading.Event()
@@ -85,6 +90,10 @@ class Services:
                 self._models.popitem(last=False)
         return classifier
 
+    def classify(self, name: str, image: Image.Image, *, top_k: int | None = None) -> Classification:
+        """The answer of the model of that name for one RGB picture, in turn with other visitors' photos."""
+        return self.desk.classify(self.classifier(name), image, top_k=top_k).result()
+
     def current_run_id(self) -> str | None:
         """The run under way in this app, else one under way elsewhere, else the newest."""
         active = self._runner.active() if self._runner else None
@@ -117,7 +126,8 @@ class Services:
         return "stopping" if phase == "stopping" else status
 
     def shutdown(self, timeout: float = 30.0) -> bool:
-        """Stops a training in progress, saved; True when that worked in time."""
+        """Stops a training in progress, saved, and answers no more photos; True when that worked in time."""
+        self.desk.close(timeout=0)  # a photo under way does not hold up the saving
         return self._runner.shutdown(timeout) if self._runner else True
 
     def _warm_up(self) -> None:
@@ -151,7 +161,11 @@ class Services:
         from resnet_core.inference.catalog import SHIPPED
 
         if SHIPPED.is_file():
-            self.classifier("flowers").classify(Image.new("RGB", (128, 128), "grey"))
+            grey = Image.new("RGB", (128, 128), "grey")
+            classifier = self.classifier("flowers")
+            self.desk.run(classifier.warm_up)
+            for together in (1, BATCH):  # the first time costs more, for each size of batch
+                self.desk.run(partial(classifier.classify_batch, [grey] * together))
 
 
 def run_choices(services: Services) -> list[tuple[str, str]]:

@@ -38,6 +38,9 @@ _WORDS: dict[str, tuple[str, str]] = {
     "augment": ("Augmentation", "数据增强"),
     "pretrained": ("Start from ImageNet weights", "从 ImageNet 权重开始"),
     "residual": ("Skip connections (off: the plain twin)", "残差连接（关闭：无残差的对照网络）"),
+    "freeze": ("Keep weights up to", "冻结到此阶段"),
+    "memory_format": ("Memory format", "内存格式"),
+    "compile": ("Compile with torch.compile", "用 torch.compile 编译"),
     "seed": ("Seed", "随机种子"),
     "device": ("Device", "设备"),
     "precision": ("Precision", "精度"),
@@ -65,7 +68,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "unsure": ("Not sure", "不太确定"),
     "unknown": ("I do not know this", "我不认识这个"),
     "nearest": ("nearest: {label}", "最接近：{label}"),
-    "took": ("answered in {milliseconds} ms", "用时 {milliseconds} 毫秒"),
+    "took": ("answered in {milliseconds} ms by {engine}", "用时 {milliseconds} 毫秒（{engine}）"),
     "queued": (
         "Another run is under way; this one is number {place} in the queue.",
         "已有训练在进行；此训练排在第 {place} 位。",

@@ -15,7 +15,7 @@ from demo.uploads import keep_upload
 from resnet_core.data.datasets import list_datasets
 from resnet_core.errors import RunError
 from resnet_core.models.zoo import get_architecture, list_models
-from resnet_core.training.config import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, TrainConfig
+from resnet_core.training.config import AUGMENTATIONS, FREEZE, MEMORY_FORMATS, OPTIMIZERS, SCHEDULES, TrainConfig
 from resnet_core.training.presets import PRESET_TITLES, PRESETS, make_config
 from resnet_core.training.runs import ENDED
 
@@ -23,7 +23,7 @@ AUTO = ""  # a setting left to `resolve`
 # the settings of the form, in the order of its components
 FIELDS = (
     "dataset", "model", "preset", "epochs", "batch_size", "learning_rate", "image_size", "optimizer", "schedule",
-    "augment", "pretrained", "residual", "seed", "device", "precision", "name",
+    "augment", "pretrained", "residual", "freeze", "seed", "device", "precision", "memory_format", "compile", "name",
 )  # fmt: skip
 
 
@@ -38,6 +38,7 @@ def config_from_form(values: tuple[Any, ...], *, own_data: str | None = None) ->
     form["seed"] = int(form["seed"] or 0)
     form["residual"] = None if form["residual"] else False
     form["pretrained"] = form["pretrained"] or None
+    form["compile"] = {"on": True, "off": False}.get(form["compile"])
     settings = {field: None if value in (AUTO, "auto") else value for field, value in form.items() if field != "preset"}
     return make_config(form["preset"], **settings)
 
@@ -91,11 +92,12 @@ def training_tab(services: Services) -> gr.Tab:
                 augment = gr.Dropdown([automatic, *AUGMENTATIONS], value=AUTO, label=label("augment"))
                 pretrained = gr.Checkbox(False, label=label("pretrained"))
                 residual = gr.Checkbox(True, label=label("residual"))
+                freeze = _choice("freeze", FREEZE)
                 seed = gr.Number(0, precision=0, minimum=0, label=label("seed"))
-                device = gr.Dropdown(
-                    ["auto", "cpu", "cuda", "mps"], value="auto", label=label("device"), allow_custom_value=True
-                )
-                precision = gr.Dropdown(["auto", "fp32", "bf16", "fp16"], value="auto", label=label("precision"))
+                device = _choice("device", ("auto", "cpu", "cuda", "mps"), allow_custom_value=True)
+                precision = _choice("precision", ("auto", "fp32", "bf16", "fp16"))
+                memory_format = _choice("memory_format", MEMORY_FORMATS)
+                compiled = _choice("compile", ("auto", "on", "off"))
                 name = gr.Textbox("", label=label("run_name"), max_length=80, elem_id="train-name")
                 own_zip = gr.File(label=label("own_data"), file_types=[".zip"], type="filepath", elem_id="train-zip")
                 own_folder = gr.Textbox("", label=label("own_folder"), visible=services.local, elem_id="train-folder")
@@ -106,12 +108,17 @@ def training_tab(services: Services) -> gr.Tab:
             board = LiveBoard(make_poll(services))
     form = [
         dataset, model, preset, epochs, batch_size, learning_rate, image_size, optimizer, schedule, augment,
-        pretrained, residual, seed, device, precision, name,
+        pretrained, residual, freeze, seed, device, precision, memory_format, compiled, name,
     ]  # fmt: skip
     _wire_start(services, start, form, own_zip, own_folder, run, board)
     _wire_controls(services, tab, (pause, resume, stop, stop_epoch), run, board, dataset)
     preset.change(_show_preset, [preset, dataset], form[:7], queue=False, api_visibility="private")
     return tab
+
+
+def _choice(key: str, values: tuple[str, ...], **options: Any) -> gr.Dropdown:
+    """One of some values, the first unless somebody chooses."""
+    return gr.Dropdown(values, value=values[0], label=label(key), elem_id=f"train-{key}", **options)
 
 
 def _open_setting(key: str, elem_id: str) -> gr.Textbox:

@@ -29,7 +29,8 @@ def digest(events: Iterable[Event]) -> dict[str, Any]:
 
     `about`: the run's facts. `steps`: flat [step, loss, learning rate, …]. `log`: rows of [time, kind, …].
     `epochs`: rows of [epoch, train loss, val loss, train top1, val top1, best 0/1].
-    `pace`: [seconds a step, images a second, seconds an epoch]. A number that is not finite travels as null.
+    `pace`: [seconds a step, images a second, seconds an epoch, share waited for pictures]. A number that is not
+    finite travels as null.
     """
     known = [event for event in events if isinstance(event, dict)]
     steps = [row for row in map(_step_row, _named(known, "StepEnded")) if row]
@@ -129,6 +130,7 @@ def _pace(events: Sequence[Event]) -> Row | None:
         number(median(gaps), digits=3) if gaps else None,  # the median overlooks pauses and validation
         number(last.get("images_per_second"), digits=4),
         number(last.get("seconds"), digits=4),
+        number(last.get("waited"), digits=3),
     ]
     return pace if any(pace) else None
 

@@ -103,6 +103,7 @@ function progressParts() {
   }
   const rate = store.imagesPerSecond();
   if (rate) parts.push(words.say("rate", { rate: words.count(Number(rate.toPrecision(3))) }));
+  if (store.waited() >= 0.05) parts.push(words.say("waited", { share: Math.round(100 * store.waited()) }));
   const left = store.status === "running" ? store.secondsLeft() : null;
   if (left) parts.push(words.say("time_left", { time: words.duration(left) }));
   return parts;

@@ -64,6 +64,8 @@ function makeStore() {
     return measured ?? (perStep && images && steps ? images / steps / perStep : null);
   };
 
+  store.waited = () => store.pace[3] ?? 0;
+
   clear();
   return store;
 }

@@ -69,7 +69,7 @@ def epoch_ended(epoch: int, *, best: bool = False, **changes: object) -> Event:
         "train_top1": 0.81234567,
         "val_top1": 0.8123,
     }
-    pace = {"images_per_second": 412.345678, "seconds": 2.4831}
+    pace = {"images_per_second": 412.345678, "seconds": 2.4831, "waited": 0.12345}
     return {"event": "EpochEnded", "time": 1.7e9, "epoch": epoch, "step": 32 * epoch, "best": best} | (
         losses | pace | changes
     )
@@ -112,7 +112,7 @@ def test_the_first_reply_describes_the_whole_run():
     assert reply["steps"] == [1, 0.5, 0.0123, 2, 0.25, 0.0123]
     assert reply["epochs"] == [[1, 0.61235, 0.58123, 0.81235, 0.8123, 1]]
     assert [row[1] for row in reply["log"]] == ["start", "epoch"]
-    assert reply["pace"] == [0.05, 412.3, 2.483]
+    assert reply["pace"] == [0.05, 412.3, 2.483, 0.123]
 
 
 def test_nothing_new_is_a_cursor_and_a_status():

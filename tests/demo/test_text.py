@@ -60,5 +60,5 @@ def test_without_a_browser_it_is_english():
 
 
 def test_values_are_filled_in():
-    assert say("took", "zh", milliseconds=12) == "用时 12 毫秒"
-    assert say("took", "fr", milliseconds=12) == "answered in 12 ms"
+    assert say("took", "zh", milliseconds=12, engine="OpenVINO") == "用时 12 毫秒（OpenVINO）"
+    assert say("took", "fr", milliseconds=12, engine="OpenVINO") == "answered in 12 ms by OpenVINO"

@@ -19,6 +19,9 @@ UNTOUCHED: dict[str, Any] = {
     "seed": 0,
     "device": "auto",
     "precision": "auto",
+    "freeze": "none",
+    "memory_format": "auto",
+    "compile": "auto",
 }
 
 
@@ -52,6 +55,17 @@ def test_typed_values_win_over_the_presets():
 def test_numbers_may_be_written_as_people_write_them():
     config = filled(epochs="3.0", learning_rate="1e-3", image_size=64)
     assert (config.epochs, config.learning_rate, config.image_size) == (3, 1e-3, 64)
+
+
+def test_how_to_compute_can_be_overridden():
+    config = filled(memory_format="contiguous", compile="on", freeze="layer3", precision="fp32")
+    assert (config.memory_format, config.compile, config.freeze, config.precision) == (
+        "contiguous",
+        True,
+        "layer3",
+        "fp32",
+    )
+    assert filled(compile="off").compile is False
 
 
 def test_skip_connections_off_is_the_plain_twin():
