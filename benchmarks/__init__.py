@@ -1,1 +1,1 @@
-"""One script a claim. `python -m benchmarks` lists them, `python -m benchmarks NAME` runs one and keeps its result."""
+"""What this project claims about speed and memory, measured side by side: `python -m benchmarks --list`."""

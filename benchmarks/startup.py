@@ -1,59 +1,64 @@
 """`python app.py` until the page answers, against importing torch and gradio and opening an empty Blocks.
 
-Fresh processes, alternating; the ratio is the median over neighbours.
+Folders and caches are fresh each time. Each sample is one start: its seconds run from the start of the process to the
+last byte of the first answered request.
 """
 
-import socket
-import statistics
+import os
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-ROUNDS = 5
+from benchmarks.harness import Benchmark, Comparison, Measured, Options
+from benchmarks.pages import Page
+
 ROOT = Path(__file__).resolve().parents[1]
-PLAIN = """
-import sys, torch, torchvision, gradio
+EMPTY_PAGE = """
+import sys, torch, gradio
 with gradio.Blocks() as page: pass
-page.launch(server_port=int(sys.argv[1]), prevent_thread_lock=False, quiet=True, ssr_mode=False)
+page.launch(server_port=int(sys.argv[1]), quiet=True, ssr_mode=False)
 """
 
 
-def run() -> dict[str, Any]:
-    """Seconds to the first answered request on both sides, and the ratio."""
-    times: dict[str, list[float]] = {"ours": [], "plain": []}
-    for _ in range(ROUNDS):
-        with tempfile.TemporaryDirectory() as folder:
-            app = [sys.executable, "app.py", "--runs-dir", f"{folder}/runs", "--data-dir", f"{folder}/data", "--port"]
-            times["ours"].append(_until_answered(app))
-            times["plain"].append(_until_answered([sys.executable, "-c", PLAIN]))
-    ratios = [a / b for a, b in zip(times["ours"], times["plain"], strict=True)]
-    return {
-        "seconds_ours": round(statistics.median(times["ours"]), 2),
-        "seconds_plain": round(statistics.median(times["plain"]), 2),
-        "ratio": round(statistics.median(ratios), 2),
-        "ratios": [round(ratio, 2) for ratio in ratios],
-    }
+def our_app(_: Options) -> Measured:
+    """Seconds until the app's page answers."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+        folders = ["--runs-dir", f"{home}/runs", "--data-dir", f"{home}/data"]
+        return _seconds_until_answered(["app.py", *folders, "--port"], home)
 
 
-def _until_answered(command: list[str]) -> float:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def empty_page(_: Options) -> Measured:
+    """Seconds until a page without anything on it answers."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+        return _seconds_until_answered(["-c", EMPTY_PAGE], home)
+
+
+def command_line(_: Options) -> Measured:
+    """Seconds of `python -m resnet_core --help`."""
+    command = [sys.executable, "-m", "resnet_core", "--help"]
     started = time.perf_counter()
-    process = subprocess.Popen([*command, str(port)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while time.perf_counter() - started < 120:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read()
-                return time.perf_counter() - started
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.02)
-        raise TimeoutError("the page did not answer within two minutes")
-    finally:
-        process.terminate()
-        process.wait(30)
+    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True, env={**os.environ})
+    return Measured(values={"help": time.perf_counter() - started})
+
+
+def _seconds_until_answered(arguments: Sequence[str], home: str) -> Measured:
+    with Page(arguments, home=Path(home)) as page:
+        return Measured(values={"first page": page.wait_until_answered()})
+
+
+BENCHMARK = Benchmark(
+    name="startup",
+    claim="The app's page answers about as soon as an empty page could that imports the same libraries.",
+    sides={"ours": our_app, "empty page": empty_page, "command line": command_line},
+    comparisons=(
+        Comparison(
+            metric="first page", unit="s", peer="empty page", larger_is_better=False, at_most=1.3, moonshot=1.05
+        ),
+        Comparison(metric="help", unit="s", ours="command line", peer=None, larger_is_better=False, at_most=0.3),
+    ),
+    blocks=5,
+    timeout=150.0,
+)
