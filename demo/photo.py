@@ -14,7 +14,7 @@ from demo.component import WithoutStub
 from resnet_core.data.images import ReadImage, read_image_with_notes
 from resnet_core.errors import ImageError
 
-DRAFT_SIZE = 512  # px; larger photos are decoded at the nearest size above this
+DRAFT_SIZE = 640  # px; larger photos are decoded at the nearest size above this: enough for 256, see `draft_size`
 
 
 class Photo(gr.Image, metaclass=WithoutStub):

@@ -23,7 +23,7 @@ from PIL import Image
 
 from resnet_core.data.datasets import DatasetSpec, Picture
 from resnet_core.data.images import display_name
-from resnet_core.data.preprocessing import resize_short_side
+from resnet_core.data.preprocessing import draft_size, resize_short_side
 from resnet_core.data.store_limits import building_folder, note_use, sweep, trim
 from resnet_core.device import default_num_threads
 from resnet_core.errors import DatasetError, ResNetLabError
@@ -31,7 +31,6 @@ from resnet_core.files import cache_dir
 
 STORE_VERSION = 3  # 2 decoded large JPEGs at a fraction nearer to the wanted size
 MEMORY_SHARE = 0.25  # of the free memory may be taken by one store; a larger one is memory-mapped
-DRAFT_MARGIN = 2  # times the wanted size a draft keeps: a 12 MP photo is off by 1 of 255 levels, by 5 without it
 WINDOW = 256  # pictures decoded ahead of the one that is written
 SMALL_SECONDS = 1e-3  # pictures decoded faster than this are mostly Python, which threads only slow down
 
@@ -175,7 +174,7 @@ def _decode_all(
 
 def _decode(dataset: DatasetSpec, size: int, exact: bool, picture: Picture) -> Pixels | str:
     try:
-        image = dataset.source.load(picture.path, draft_size=DRAFT_MARGIN * size)
+        image = dataset.source.load(picture.path, draft_size=draft_size(size))
         return np.asarray(shrink(image, size, exact), dtype=np.uint8)
     except ResNetLabError as error:
         return str(error)

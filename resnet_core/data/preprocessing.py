@@ -16,6 +16,10 @@ from resnet_core.errors import CheckpointError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+# Times the wanted side that a draft of a large JPEG keeps. 62 real photos, enlarged to sides that are multiples of 8 as
+# cameras have them, shipped model: the largest change of a probability is 0.021 at 2.0, 0.008 at 2.5, 0.006 at 2.9.
+DRAFT_MARGIN = 2.5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
@@ -67,6 +71,11 @@ class Preprocessing:
                 "The checkpoint's preprocessing is not usable: sizes or colour statistics are out of range."
             )
         return cls(resize=resize, crop=crop, mean=mean, std=std)
+
+
+def draft_size(size: int) -> int:
+    """The side in px that a large JPEG must at least be decoded to before it is resized to `size`."""
+    return math.ceil(DRAFT_MARGIN * size)
 
 
 def resize_short_side(image: Image.Image, size: int, *, upscale: bool = True) -> Image.Image:

@@ -8,7 +8,6 @@ or when `warm_up` is called, one is chosen (engine_choice.py): so one photo neve
 """
 
 import logging
-import math
 import os
 import threading
 import time
@@ -21,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from resnet_core.data.preprocessing import Preprocessing
+from resnet_core.data.preprocessing import Preprocessing, draft_size
 from resnet_core.errors import CheckpointError, ImageError
 from resnet_core.inference.engine_choice import Choice, ask, check_family, choose_engine
 from resnet_core.inference.engines import PlainEngine
@@ -34,9 +33,6 @@ from resnet_core.training.checkpoint import Checkpoint, load_checkpoint
 log = logging.getLogger(__name__)
 
 CHOOSING_SECONDS = 1.0  # about what importing, building and trying out an engine takes
-# Times the resized side that a draft keeps. Real photos enlarged to sides that are multiples of 8, as cameras have
-# them, shipped model: the largest change of a probability is 0.14 at 1.0, 0.09 at 1.5, 0.021 at 2.0, 0.008 at 2.5.
-DRAFT_MARGIN = 2.5
 STREAM_BATCH = 8  # pictures that `classify_many` sends through the network together
 
 
@@ -127,7 +123,7 @@ class Classifier:
     @property
     def draft_size(self) -> int:
         """What to hand to `read_image`: large JPEGs are decoded at a fraction that is exact enough for this model."""
-        return math.ceil(DRAFT_MARGIN * self.checkpoint.preprocessing.resize)
+        return draft_size(self.checkpoint.preprocessing.resize)
 
     def warm_up(self) -> None:
         """Chooses the engine now, in at most about two seconds; for a server, before the first visitor."""

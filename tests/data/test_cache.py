@@ -23,7 +23,7 @@ from resnet_core.data import cache
 from resnet_core.data.cache import PixelStore, load_pixels, shrink
 from resnet_core.data.datasets import DatasetSpec, folder_dataset
 from resnet_core.data.images import read_image
-from resnet_core.data.preprocessing import center_crop, resize_short_side, to_pixels
+from resnet_core.data.preprocessing import center_crop, draft_size, resize_short_side, to_pixels
 from resnet_core.data.sources import PictureSource
 from resnet_core.errors import DatasetError
 
@@ -336,12 +336,12 @@ def test_a_large_photo_is_decoded_at_a_fraction_of_its_size(tmp_path: Path) -> N
             ramp = Image.linear_gradient("L").resize((1600, 1200))
             Image.merge("RGB", (ramp, ramp.transpose(0), ramp)).save(tmp_path / "set" / name / f"{index}.jpg")
     dataset, _ = counted(tmp_path / "set")
-    store = load(dataset, tmp_path / "cache", size=64)
-    fast = read_image(tmp_path / "set" / store.paths[0], draft_size=2 * 64)
+    store = load(dataset, tmp_path / "cache", size=56)
+    fast = read_image(tmp_path / "set" / store.paths[0], draft_size=draft_size(56))
     slow = read_image(tmp_path / "set" / store.paths[0])
     assert fast.size == (200, 150)
-    assert torch.equal(store[0], to_pixels(resize_short_side(fast, 64)))
-    assert (store[0].int() - to_pixels(resize_short_side(slow, 64)).int()).abs().max() <= 3
+    assert torch.equal(store[0], to_pixels(resize_short_side(fast, 56)))
+    assert (store[0].int() - to_pixels(resize_short_side(slow, 56)).int()).abs().max() <= 3
 
 
 def test_a_decoded_fraction_keeps_twice_the_wanted_size(tmp_path: Path) -> None:

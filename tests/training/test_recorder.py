@@ -326,7 +326,9 @@ list(session.train_epoch())
 validation = session.validate(Control())
 run = RunStore(Path(sys.argv[1])).create(config)
 random.seed(0)
-for _ in range(int(sys.argv[2])):
+for attempt in range(int(sys.argv[2])):
+    if attempt >= 8 and (run.folder / "resume.pt").exists():  # a busy machine may need more of them
+        break
     child = os.fork()
     if not child:
         with RunRecorder(run) as recorder:
@@ -351,7 +353,7 @@ print(sorted(path.name for path in run.folder.iterdir()))
 
 def test_kill_9_while_saving_never_leaves_a_torn_file(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SAVING, str(tmp_path), "8"], capture_output=True, text=True, timeout=200
+        [sys.executable, "-W", "ignore", "-c", SAVING, str(tmp_path), "40"], capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert ".part" not in done.stdout
