@@ -90,7 +90,8 @@ def serve(options: argparse.Namespace) -> int:
 def _calm(page: Any) -> None:
     """Gradio's idle queue looks for work every 1 ms and for progress every 10 ms: measured 9 % of a core, all the time.
 
-    Ten times rarer costs about a tenth of that; an event then waits 5 ms longer on average. The names are Gradio's own (6.31).
+    Ten times rarer should cost a tenth of that; an event then waits 5 ms longer on average. The names are Gradio's own
+    (6.31).
     """
     for name, seconds in (("sleep_when_free", 0.01), ("progress_update_sleep_when_free", 0.1)):
         if hasattr(page._queue, name):
