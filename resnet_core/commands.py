@@ -15,7 +15,7 @@ from typing import Any
 
 from resnet_core.data.datasets import list_datasets, load_dataset
 from resnet_core.data.download import download_dataset
-from resnet_core.data.images import display_name, read_image
+from resnet_core.data.images import display_name
 from resnet_core.device import find_device
 from resnet_core.errors import ConfigError, ImageError, RunError
 from resnet_core.inference.catalog import checkpoint_path, list_checkpoints, load_classifier
@@ -72,16 +72,15 @@ def predict(options: argparse.Namespace) -> int:
         raise ConfigError("--top-k must be at least 1.")
     classifier = _load_asked(options)
     failed = 0
-    for picture in options.pictures:
+    results = classifier.classify_many(map(Path, options.pictures), top_k=options.top_k)
+    for picture, result in zip(options.pictures, results, strict=True):
         answer: dict[str, Any] = {"image": picture, "predictions": [], "unknown": False, "error": None}
-        try:
-            image = read_image(Path(picture), draft_size=classifier.draft_size)
-            result = classifier.classify(image, top_k=options.top_k)
+        if isinstance(result, ImageError):
+            failed += 1
+            answer["error"] = str(result)
+        else:
             answer["predictions"] = [dataclasses.asdict(prediction) for prediction in result.predictions]
             answer["unknown"] = result.unknown
-        except ImageError as error:
-            failed += 1
-            answer["error"] = str(error)
         _print_answer(answer, as_json=options.json)
     return 1 if failed else 0
 

@@ -28,9 +28,11 @@ from resnet_core.data.store_limits import building_folder, note_use, sweep, trim
 from resnet_core.device import default_num_threads
 from resnet_core.errors import DatasetError, ResNetLabError
 from resnet_core.files import cache_dir
+from resnet_core.memory import free_memory
 
 STORE_VERSION = 3  # 2 decoded large JPEGs at a fraction nearer to the wanted size
 MEMORY_SHARE = 0.25  # of the free memory may be taken by one store; a larger one is memory-mapped
+UNKNOWN_MEMORY = 4 << 30  # bytes taken as free where the system does not say
 WINDOW = 256  # pictures decoded ahead of the one that is written
 SMALL_SECONDS = 1e-3  # pictures decoded faster than this are mostly Python, which threads only slow down
 
@@ -215,13 +217,7 @@ def _assemble(kept: list[tuple[str, int, int, int]], skipped: list[tuple[str, st
 
 
 def _read_pixels(path: Path) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-    if path.stat().st_size <= MEMORY_SHARE * _free_memory():
+    free = free_memory(torch.device("cpu"))
+    if path.stat().st_size <= MEMORY_SHARE * (free if free is not None else UNKNOWN_MEMORY):
         return np.fromfile(path, dtype=np.uint8)
     return np.memmap(path, dtype=np.uint8, mode="c")  # copy on write: torch wants writable memory
-
-
-def _free_memory() -> int:
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 4 << 30

@@ -14,6 +14,7 @@ import torch
 from resnet_core.data.augment import AugmentPolicy, Box, cut_box
 from resnet_core.data.cache import PixelStore
 from resnet_core.data.cuts import Cuts, SquareCuts, squares
+from resnet_core.memory import free_memory
 
 MEMORY_SHARE = 0.25  # of the device's free memory may be taken by one store; the network needs the rest
 CHUNK = 1024  # pictures padded at a time while a store is sent
@@ -95,5 +96,4 @@ def _room(device: torch.device) -> int:
     """Bytes that a store may take on this device: none but on CUDA, since elsewhere memory is the CPU's own."""
     if device.type != "cuda":
         return 0
-    free, _ = torch.cuda.mem_get_info(device)
-    return int(MEMORY_SHARE * free)
+    return int(MEMORY_SHARE * (free_memory(device) or 0))

@@ -16,9 +16,9 @@ from torch import nn
 from resnet_core.data.augment import AugmentPolicy
 from resnet_core.data.loaders import Batch, Loaders, TrainLoader
 from resnet_core.device import DeviceChoice
+from resnet_core.memory import free_memory
 from resnet_core.models.resnet import Network
 from resnet_core.training.config import TrainConfig
-from resnet_core.training.fitting import free_memory
 
 MEMORY_SHARE = 0.25  # of the free memory may be taken by features
 

@@ -7,9 +7,10 @@ from resnet_core.data.datasets import DatasetSpec
 from resnet_core.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from resnet_core.device import DeviceChoice
 from resnet_core.errors import ConfigError, ModelError, ResNetLabError
+from resnet_core.memory import free_memory
 from resnet_core.models.zoo import get_architecture
 from resnet_core.training.config import TrainConfig
-from resnet_core.training.fitting import free_memory, step_memory
+from resnet_core.training.fitting import step_memory
 from resnet_core.training.freezing import check_stage, trains_head_only
 from resnet_core.training.hollow import build_hollow
 

@@ -192,17 +192,6 @@ def test_list_models_names_the_networks_and_the_trained_ones(client: Client):
 # Training
 
 
-@pytest.fixture
-def meadow(tmp_path: Path) -> Path:
-    """A folder of two classes that an epoch takes no time on."""
-    for color in ("red", "yellow"):
-        (tmp_path / "meadow" / color).mkdir(parents=True)
-        for shade in range(12):
-            picture = Image.new("RGB", (32, 32), color).point(lambda value, darker=shade: max(0, value - 9 * darker))
-            picture.save(tmp_path / "meadow" / color / f"{shade}.png")
-    return tmp_path / "meadow"
-
-
 def test_a_training_is_started_paused_resumed_watched_stopped_and_asked(client: Client, meadow: Path):
     settings = {"epochs": 5000, "name": "by program"}
     started = client.predict(str(meadow), settings, api_name="/start_training")

@@ -15,7 +15,6 @@ import pytest
 import torch
 from app_process import AppProcess
 from gradio_client import Client, handle_file
-from PIL import Image
 
 from demo.desk import Desk
 from resnet_core.data.images import read_image
@@ -64,17 +63,6 @@ def expected(photos: list[bytes]) -> list[dict[str, float]]:
     told = [{p.label: p.probability for p in answer} for answer in answers]
     assert len({tuple(round(share, 2) for share in one.values()) for one in told}) > VISITORS // 2
     return told
-
-
-@pytest.fixture
-def meadow(tmp_path: Path) -> Path:
-    """A folder of two classes that an epoch takes no time on."""
-    for color in ("red", "yellow"):
-        (tmp_path / "meadow" / color).mkdir(parents=True)
-        for shade in range(12):
-            picture = Image.new("RGB", (32, 32), color).point(lambda value, darker=shade: max(0, value - 9 * darker))
-            picture.save(tmp_path / "meadow" / color / f"{shade}.png")
-    return tmp_path / "meadow"
 
 
 def all_at_once(visit: Callable[[int], Any], visitors: int = VISITORS) -> list[Any]:

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from resnet_core.models.zoo import build_model
 from resnet_core.training import fitting
 from resnet_core.training import resolve as resolving
 from resnet_core.training.config import TrainConfig
-from resnet_core.training.fitting import StepMemory, free_memory, step_memory
+from resnet_core.training.fitting import StepMemory, step_memory
 from resnet_core.training.hollow import build_hollow
 from resnet_core.training.resolve import resolve
 
@@ -104,40 +103,6 @@ def test_where_the_system_does_not_say_the_batch_stays(monkeypatch: pytest.Monke
     monkeypatch.setattr(resolving, "free_memory", lambda _: None)
     config, _ = resolve(TrainConfig(), photos(100), WHERE)
     assert config.batch_size == 32
-
-
-def test_the_free_memory_of_this_machine_is_a_sensible_number() -> None:
-    free = free_memory(torch.device("cpu"))
-    assert free is None or 0 <= free < 1 << 48
-
-
-@pytest.mark.parametrize(
-    ("files", "left"),
-    [
-        ({}, None),
-        ({"memory.max": "max", "memory.current": "5"}, None),
-        ({"memory.max": "1000", "memory.current": "400"}, 600),
-        ({"memory.max": "1000", "memory.current": "900", "memory.stat": "anon 500\nfile 300\n"}, 400),
-        ({"memory.max": "1000", "memory.current": "4000"}, 0),
-        ({"memory.max": "1000"}, None),
-        ({"memory.max": "nonsense", "memory.current": "1"}, None),
-        ({"memory.max": "1000", "memory.current": "400", "memory.stat": "file\nfile x\n"}, 600),
-        (
-            {
-                "memory/memory.limit_in_bytes": "2000",
-                "memory/memory.usage_in_bytes": "500",
-                "memory/memory.stat": "cache 7\ntotal_cache 100\n",
-            },
-            1600,
-        ),
-    ],
-    ids=str,
-)
-def test_the_limit_of_a_container_counts(files: dict[str, str], left: int | None, tmp_path: Path) -> None:
-    for name, content in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(content)
-    assert fitting._left_of_container(tmp_path) == left
 
 
 @pytest.mark.parametrize("model", ["resnet18", "resnet50", "resnet20", "resnet8", "tutorial-cifar"])
