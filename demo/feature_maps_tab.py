@@ -8,13 +8,13 @@ import gradio as gr
 import pandas as pd
 from PIL import Image
 
-from demo.classification_tab import HEAVY
 from demo.examples import example_pictures
 from demo.markup import empty_card, facts_card
 from demo.photo import Picture, photo_input
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services, model_choices
 from demo.text import label, language_of, say
+from demo.turns import HEAVY
 from resnet_core.data.images import ReadImage
 
 DEFAULT_LAYER = "layer1"
@@ -83,14 +83,19 @@ def channel_under(
     return channel_at(render_sheet(activation, page=page, limit=CHANNELS_A_PAGE), x, y)
 
 
-def heat_picture(classifier: Any, photo: ReadImage, layer: str, class_index: int | None = None) -> Image.Image:
-    """Grad-CAM of the class (the answer, if None) over the square the network saw."""
+def heat_picture(
+    classifier: Any, photo: ReadImage, layer: str, class_index: int | None = None, against: int | None = None
+) -> Image.Image:
+    """Grad-CAM of the class (the answer, if None) over the square the network saw, or why it and not `against`."""
+    from resnet_core.activations.contrast import contrast_map, contrast_overlay
     from resnet_core.activations.gradcam import grad_cam, overlay
 
     preprocessing = classifier.checkpoint.preprocessing
-    heat = grad_cam(classifier.model, preprocessing(photo.image)[None], layer, class_index)
+    inputs = preprocessing(photo.image)[None]
     square = preprocessing.square(photo.image).resize((HEAT_SIZE, HEAT_SIZE), Image.Resampling.BICUBIC)
-    return overlay(square, heat[0])
+    if class_index is None or against is None:
+        return overlay(square, grad_cam(classifier.model, inputs, layer, class_index)[0])
+    return contrast_overlay(square, contrast_map(classifier.model, inputs, layer, class_index, against)[0])
 
 
 def shape_words(activation: Any, language: str) -> str:
@@ -159,7 +164,7 @@ def feature_maps_tab(services: Services) -> gr.Tab:
         with gr.Column(scale=14, min_width=300):
             facts = gr.HTML(empty_card(say("loading")), elem_id="maps-facts")
             with gr.Column(visible=False, elem_id="maps-results") as results:
-                sheet = _picture("sheet", 400, "maps-sheet", format="jpeg", buttons=["download", "fullscreen"])
+                sheet = _picture("sheet", 400, "maps-sheet", format="png", buttons=["download", "fullscreen"])
                 with gr.Row():
                     with gr.Column(min_width=200):
                         channel_facts = gr.HTML("", elem_id="maps-channel-facts")

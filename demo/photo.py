@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,13 @@ from resnet_core.errors import ImageError
 DRAFT_SIZE = 640  # px; larger photos are decoded at the nearest size above this: enough for 256, see `draft_size`
 
 
+@dataclass(frozen=True)
+class StoredPhoto(ReadImage):
+    """A picture that came through the page, and where Gradio has put its file."""
+
+    path: str
+
+
 class Photo(gr.Image, metaclass=WithoutStub):
     """gr.Image hides the reason for a bad file behind the word "Error"; this one reads it as everything else here does.
 
@@ -29,7 +37,8 @@ class Photo(gr.Image, metaclass=WithoutStub):
         """The picture of an upload, None when there is none. Raises gr.Error with the reader's sentence."""
         if payload is None or payload.path is None:
             return None
-        return read_upload(payload.path, payload.orig_name)
+        photo = read_upload(payload.path, payload.orig_name)
+        return StoredPhoto(photo.image, photo.notes, photo.format, photo.original_size, payload.path)
 
 
 class Picture(gr.Image, metaclass=WithoutStub):
@@ -44,7 +53,7 @@ class Picture(gr.Image, metaclass=WithoutStub):
         """What the browser needs to load a PIL picture; anything else as gr.Image has it."""
         if not isinstance(value, Image.Image):
             return super().postprocess(value)
-        content = encode_pil_to_bytes(value, self.format)
+        content = _encode(value, self.format)
         target = Path(self.GRADIO_CACHE) / hash_bytes(content) / f"image.{self.format}"
         if target.is_file():
             os.utime(target)
@@ -54,6 +63,14 @@ class Picture(gr.Image, metaclass=WithoutStub):
             temporary.write_bytes(content)
             os.replace(temporary, target)
         return ImageData(path=str(target.resolve()), orig_name=target.name)
+
+
+def _encode(picture: Image.Image, form: str) -> bytes:
+    if picture.mode != "P":
+        return encode_pil_to_bytes(picture, form)
+    from resnet_core.activations.render import encode_sheet
+
+    return encode_sheet(picture)
 
 
 def read_upload(path: str, name: str | None) -> ReadImage:
