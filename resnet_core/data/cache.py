@@ -1,4 +1,4 @@
-"""Every picture is decoded once. The pixels stay as uint8, in memory where they fit, else memory-mapped.
+"""Every picture is decoded once. The pixels stay as uint8, small stores in memory, larger ones memory-mapped.
 
 A store is a folder `<cache>/pixels/<key>/` with `pixels.u8` (all pictures one after the other, height × width × 3)
 and `index.json`. The key holds the data set's fingerprint and the size asked for, so a changed picture makes a new
@@ -31,7 +31,10 @@ from resnet_core.files import cache_dir
 from resnet_core.memory import free_memory
 
 STORE_VERSION = 3  # 2 decoded large JPEGs at a fraction nearer to the wanted size
-MEMORY_SHARE = 0.25  # of the free memory may be taken by one store; a larger one is memory-mapped
+# A larger store is mapped: the system holds its pages as long as there is room and shares them between processes, and
+# a training starts without copying them. Up to here a copy is cheap, and gathers need no page faults.
+IN_MEMORY_BYTES = 256 << 20
+MEMORY_SHARE = 0.25  # of the free memory may be taken by a store that is read into it
 UNKNOWN_MEMORY = 4 << 30  # bytes taken as free where the system does not say
 WINDOW = 256  # pictures decoded ahead of the one that is written
 SMALL_SECONDS = 1e-3  # pictures decoded faster than this are mostly Python, which threads only slow down
@@ -218,6 +221,6 @@ def _assemble(kept: list[tuple[str, int, int, int]], skipped: list[tuple[str, st
 
 def _read_pixels(path: Path) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     free = free_memory(torch.device("cpu"))
-    if path.stat().st_size <= MEMORY_SHARE * (free if free is not None else UNKNOWN_MEMORY):
+    if path.stat().st_size <= min(IN_MEMORY_BYTES, MEMORY_SHARE * (free if free is not None else UNKNOWN_MEMORY)):
         return np.fromfile(path, dtype=np.uint8)
     return np.memmap(path, dtype=np.uint8, mode="c")  # copy on write: torch wants writable memory
