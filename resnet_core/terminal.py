@@ -3,7 +3,7 @@
 import time
 from typing import TextIO
 
-from resnet_core.training.events import EpochEnded, Event, RunEnded, RunStarted, StepEnded, Warned
+from resnet_core.training.events import Changed, EpochEnded, Event, RunEnded, RunStarted, StepEnded, Warned
 
 WIDTH = 30
 
@@ -42,6 +42,9 @@ class ProgressBar:
             return [_epoch_line(event)]
         if isinstance(event, Warned):
             return [f"Warning: {event.message}"]
+        if isinstance(event, Changed):
+            changed = ", ".join(f"{name} {value}" for name, value in event.settings.items())
+            return [f"Changed from epoch {event.epoch} on: {changed}"]
         if isinstance(event, RunEnded) and event.status != "failed":  # a failure is the caller's to tell
             return [f"{event.status.capitalize()}: {event.reason}"]
         return []

@@ -36,7 +36,7 @@ def digest(events: Iterable[Event]) -> dict[str, Any]:
     steps = [row for row in map(_step_row, _named(known, "StepEnded")) if row]
     epochs = [row for row in map(_epoch_row, _named(known, "EpochEnded")) if row]
     found: dict[str, Any] = {
-        "about": _about(_named(known, "RunStarted")),
+        "about": _about(known),
         "steps": [number for row in thin_steps(_latest_pass(steps)) for number in row],
         "epochs": thin_epochs(_latest_pass(epochs)),
         "log": _log(known),
@@ -49,13 +49,17 @@ def _named(events: Sequence[Event], name: str) -> list[Event]:
     return [event for event in events if event.get("event") == name]
 
 
-def _about(starts: Sequence[Event]) -> dict[str, Any]:
-    if not starts:
-        return {}
-    start = starts[-1]
-    words = {key: text(start.get(key), MAX_NAME) for key in WORDS_OF_A_RUN}
-    counts = {key: count(start.get(key)) for key in COUNTS_OF_A_RUN}
-    return words | counts
+def _about(events: Sequence[Event]) -> dict[str, Any]:
+    """The facts of the newest start, with what was changed since; of a change alone only what it changed."""
+    facts: dict[str, Any] = {}
+    for event in events:
+        if event.get("event") == "RunStarted":
+            words = {key: text(event.get(key), MAX_NAME) for key in WORDS_OF_A_RUN}
+            facts = words | {key: count(event.get(key)) for key in COUNTS_OF_A_RUN}
+        elif event.get("event") == "Changed" and isinstance(event.get("settings"), dict):
+            changed = event["settings"]
+            facts |= {key: count(changed[key]) for key in COUNTS_OF_A_RUN if key in changed}
+    return facts
 
 
 def _step_row(event: Event) -> Row | None:
@@ -164,6 +168,11 @@ def _log_rows(event: Event) -> list[Row]:
             return [[time, "warning", text(event.get("message"), MAX_SENTENCE)]]
         case "Paused" | "Resumed":
             return [[time, str(name).lower()]]
+        case "Changed":
+            settings = event.get("settings")
+            pairs = settings.items() if isinstance(settings, dict) else ()
+            told = ", ".join(f"{name} {value}" for name, value in pairs)
+            return [[time, "change", count(event.get("epoch")), text(told, MAX_SENTENCE)]]
         case "RunEnded":
             status, reason = event.get("status"), event.get("reason")
             return [[time, "end", text(status, MAX_NAME), text(reason, MAX_SENTENCE)]]

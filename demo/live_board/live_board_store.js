@@ -29,7 +29,7 @@ function makeStore() {
     store.status = reply.status;
     store.detail = reply.detail || "";
     store.queued = reply.queued || [];
-    if (reply.about) store.about = reply.about;
+    if (reply.about) store.about = { ...store.about, ...reply.about };  // a change tells only what it changed
     addRows(store.steps, rowsOf(reply.steps || [], 3));
     if (store.steps.length > MOST_STEPS) store.steps = thinRows(store.steps);
     addRows(store.epochs, reply.epochs || []);

@@ -62,6 +62,7 @@ function logSentence(row, store, words) {
   if (kind === "epoch") return epochSentence(store.epochOf(first), words);
   if (kind === "checkpoint") return say("log.checkpoint", { epoch: first, kind: second });
   if (kind === "warning") return `${say("log.warning")} ${first}`;
+  if (kind === "change") return say("log.change", { epoch: first, settings: second });
   if (kind === "note") return first;
   if (kind === "end" && !["finished", "stopped", "failed"].includes(first)) return second || first;
   if (kind === "end") return say(`log.${first}`, { reason: second });

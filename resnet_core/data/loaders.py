@@ -17,6 +17,7 @@ from resnet_core.data.augment import AugmentPolicy, augment_batch, mirrored_in
 from resnet_core.data.cache import PixelStore, Progress, load_pixels
 from resnet_core.data.cuts import Cuts, plain_cuts, ranges
 from resnet_core.data.datasets import DatasetSpec
+from resnet_core.data.mixing import Mixing, Mixture, mix_batch
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.data.resident import resident_cuts
 from resnet_core.device import default_num_threads, make_generator
@@ -26,6 +27,7 @@ T = TypeVar("T")
 SOURCE_MARGIN = 1.6  # training pictures are kept this much larger than the network's input: cuts stay sharp
 SMALLEST_BATCH = 2  # BatchNorm cannot be trained on a single picture with a 1×1 map
 PREFETCH = 2  # batches made ahead
+NOT_MIXED = Mixing()
 FEW_CORES = 2  # with no more, ResNet-8 at batch 256 trained 5 % slower when the thread also changed the pictures
 
 
@@ -35,6 +37,7 @@ class Batch:
 
     images: torch.Tensor
     targets: torch.Tensor
+    mixture: Mixture | None = None  # what else the images show, where they were mixed
 
 
 _Cut = Callable[[int, torch.Tensor], torch.Tensor]  # step, chosen pictures → uint8 pixels
@@ -53,6 +56,7 @@ class TrainLoader:
     device: torch.device
     memory_format: torch.memory_format = torch.channels_last
     cuts: Cuts | None = None
+    mixing: Mixing = NOT_MIXED
 
     def __len__(self) -> int:
         """Steps of an epoch; no picture is ever dropped: a leftover single one joins the batch before it."""
@@ -72,9 +76,8 @@ class TrainLoader:
 
         def finish(step: int, chosen: torch.Tensor, pixels: torch.Tensor) -> Batch:
             mirrored = None if turns is None else turns[chosen]
-            return self._finish(
-                pixels, self.store.targets[chosen], mirrored, make_generator("augment", self.seed, epoch, step)
-            )
+            generators = (make_generator(use, self.seed, epoch, step) for use in ("augment", "mix"))
+            return self._finish(pixels, self.store.targets[chosen], mirrored, *generators)
 
         bounds = ranges(count, self.batch_size, least=SMALLEST_BATCH)[first_step - 1 :]
         parts = [(step, order[start:stop]) for step, (start, stop) in enumerate(bounds, start=first_step)]
@@ -86,11 +89,13 @@ class TrainLoader:
         targets: torch.Tensor,
         mirrored: torch.Tensor | None,
         generator: torch.Generator,
+        mix_generator: torch.Generator,
     ) -> Batch:
         on_device = pixels.to(self.device, non_blocking=True)
         changed = augment_batch(on_device, self.policy, generator, mirrored=mirrored)
-        images = self.preprocessing.normalize(changed).contiguous(memory_format=self.memory_format)
-        return Batch(images, targets.to(self.device, non_blocking=True))
+        labels = targets.to(self.device, non_blocking=True)
+        mixed, mixture = mix_batch(self.preprocessing.normalize(changed), labels, self.mixing, mix_generator)
+        return Batch(mixed.contiguous(memory_format=self.memory_format), labels, mixture)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +173,7 @@ def make_loaders(
     batch_size: int,
     seed: int,
     device: torch.device,
+    mixing: Mixing = NOT_MIXED,
     memory_format: torch.memory_format | None = None,
     keep_on_device: bool | None = None,
     progress: Progress | None = None,
@@ -203,6 +209,7 @@ def make_loaders(
             device=device,
             memory_format=memory_format,
             cuts=cuts_of(train, policy),
+            mixing=mixing,
         ),
         val=ValLoader(
             store=val,

@@ -28,6 +28,7 @@ class ResidualBlock(nn.Module):
     expansion: int = 1
     residual: bool
     downsample: nn.Module | None
+    kept: Tensor | None = None  # [N,1,1,1]: what a training step multiplies the branch by, see stochastic_depth
 
     def branch(self, x: Tensor) -> Tensor:
         """Return what the convolutions make of x [N,C,H,W], before the sum and the last ReLU."""
@@ -44,6 +45,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output [N, channels * expansion, H/stride, W/stride]."""
         total = self.branch(x)
+        if self.kept is not None and self.training:
+            total = total * self.kept.to(total.dtype)
         if self.residual:
             total = total + self.skip(x)
         return self.activate(total)

@@ -45,6 +45,11 @@ class TrainConfig:
     warmup: float = 0.15  # share of all steps the one-cycle and cosine schedules rise for
     label_smoothing: float | None = None  # target spread over all classes (Szegedy et al. 2016, §7), a share
     class_weights: str = "none"  # "balanced": inverse to how often a class occurs
+    mixup: float = 0.0  # strength of blending pictures, 0: never (Zhang et al. 2018); 0.2 is usual
+    cutmix: float = 0.0  # strength of laying parts of pictures over others, 0: never (Yun et al. 2019); 1 is usual
+    drop_path: float = 0.0  # chance that a picture skips the last block, less for earlier ones (Huang et al. 2016)
+    clip_norm: float = 0.0  # longest gradient a step may take, over all weights together; 0: any
+    patience: int = 0  # ends after so many epochs without a better one; 0: never
     ema_decay: float | None = None  # averaged weights are judged and kept; 0 turns it off
     augment: str | None = None
     image_size: int | None = None  # side of the network's input, px
@@ -131,6 +136,11 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "weight_decay": (0, 10, False),
     "warmup": (0, 0.9, False),
     "label_smoothing": (0, 0.9, False),
+    "mixup": (0, 10, False),
+    "cutmix": (0, 10, False),
+    "drop_path": (0, 0.9, False),
+    "clip_norm": (0, 1e6, False),
+    "patience": (0, 10_000, True),
     "ema_decay": (0, 0.99999, False),
     "image_size": (8, 1024, True),
     "resize": (8, 2048, True),

@@ -1,6 +1,13 @@
 """What people may ask of a training while it runs. Safe to call from any thread; the training looks once a step."""
 
 import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from resnet_core.errors import ConfigError
+
+# settings that may change while a run is on, from its next epoch
+CHANGEABLE = ("epochs", "learning_rate", "augment", "mixup", "cutmix", "drop_path", "clip_norm", "patience", "freeze")
 
 
 class StopAsked(Exception):
@@ -15,6 +22,8 @@ class Control:
         self._going.set()
         self._stop_now = threading.Event()
         self._stop_after_epoch = threading.Event()
+        self._asked_changes: dict[str, Any] = {}
+        self._changing = threading.Lock()
 
     def pause(self) -> None:
         """Waits after the current step."""
@@ -28,6 +37,27 @@ class Control:
         """Ends after the current step, or after the current epoch; also ends a pause."""
         (self._stop_after_epoch if after_epoch else self._stop_now).set()
         self._going.set()
+
+    def change(self, **settings: Any) -> None:
+        """Other settings from the next epoch on; asked twice, the later value counts. Raises ConfigError for a setting
+        that is fixed once a run has begun."""
+        fixed = [name for name in settings if name not in CHANGEABLE]
+        if fixed:
+            raise ConfigError(f"{', '.join(fixed)} cannot change while a run is on; {', '.join(CHANGEABLE)} can.")
+        with self._changing:
+            self._asked_changes |= settings
+
+    @property
+    def asked_changes(self) -> dict[str, Any]:
+        """What is to change with the next epoch."""
+        with self._changing:
+            return dict(self._asked_changes)
+
+    def take_changes(self, epoch: int) -> dict[str, Any]:
+        """What changes with this epoch, told once."""
+        with self._changing:
+            asked, self._asked_changes = self._asked_changes, {}
+        return asked
 
     @property
     def pausing(self) -> bool:
@@ -59,3 +89,18 @@ class Control:
         while not self._going.wait(0.5):
             self.check()
         self.check()
+
+
+class Replay(Control):
+    """Repeats the changes that were made in another run, each with its epoch, beside those asked for now."""
+
+    def __init__(self, events: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__()
+        self._recorded: dict[int, dict[str, Any]] = {}
+        for event in events:
+            if event.get("event") == "Changed":
+                self._recorded.setdefault(int(event["epoch"]), {}).update(event["settings"])
+
+    def take_changes(self, epoch: int) -> dict[str, Any]:
+        """What changes with this epoch, told once; what is asked for now outweighs what was recorded."""
+        return self._recorded.pop(epoch, {}) | super().take_changes(epoch)

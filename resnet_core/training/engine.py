@@ -20,7 +20,7 @@ from resnet_core.data.datasets import DatasetSpec
 from resnet_core.errors import ResNetLabError
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.control import Control, StopAsked
-from resnet_core.training.events import CheckpointSaved, Event, Paused, Resumed, RunEnded, Warned
+from resnet_core.training.events import Changed, CheckpointSaved, Event, Paused, Resumed, RunEnded, Warned
 from resnet_core.training.session import Session
 from resnet_core.training.validation import Validation
 
@@ -105,6 +105,10 @@ def _until_stopped(session: Session, saver: Saver, control: Control) -> Generato
         except OSError as error:
             reason += f" It could not be saved there ({_why(error)}); Resume goes on from where it last was."
         return RunEnded(status="stopped", reason=reason)
+    if session.has_stalled:
+        best_epoch, waited = session.position.best_epoch, session.config.patience
+        reason = f"Ended early: epoch {best_epoch} was the best, and {waited} epochs since then brought nothing better."
+        return RunEnded(status="finished", reason=reason)
     if session.position.epoch <= session.epochs:
         return RunEnded(status="stopped", reason="Stopped after the epoch, as asked.")
     best = session.position.best_top1
@@ -113,7 +117,11 @@ def _until_stopped(session: Session, saver: Saver, control: Control) -> Generato
 
 
 def _epochs(session: Session, saver: Saver, control: Control) -> Iterator[Event]:
-    while session.position.epoch <= session.epochs:
+    while True:
+        if session.position.step_in_epoch == 0:
+            yield from _changed(session, control)
+        if session.position.epoch > session.epochs:
+            return
         for step_ended in session.train_epoch():
             if step_ended:
                 yield step_ended
@@ -126,8 +134,21 @@ def _epochs(session: Session, saver: Saver, control: Control) -> Iterator[Event]
             yield CheckpointSaved(kind="best", epoch=ended.epoch, step=ended.step)
         yield from _kept(partial(saver.save_epoch, session, validation), session, control)
         yield CheckpointSaved(kind="last", epoch=ended.epoch, step=ended.step)
-        if control.ends_after_epoch:
+        if control.ends_after_epoch or session.has_stalled:
             return
+
+
+def _changed(session: Session, control: Control) -> Iterator[Event]:
+    """What people want otherwise from this epoch on; what does not go together with the rest stays as it was."""
+    asked = control.take_changes(session.position.epoch)
+    if not asked:
+        return
+    try:
+        session.change(asked)
+    except ResNetLabError as error:
+        yield Warned(message=f"Nothing was changed: {error}")
+    else:
+        yield Changed(epoch=session.position.epoch, step=session.position.step, settings=asked)
 
 
 def _kept(save: Callable[[], None], session: Session, control: Control) -> Iterator[Event]:

@@ -87,6 +87,15 @@ class Resumed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Changed:
+    """A person changed settings while the run was on; they hold from `epoch` on, which begins after `step`."""
+
+    epoch: int
+    step: int
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunEnded:
     """The one last event: `status` is "finished", "stopped" or "failed", `reason` a sentence."""
 
@@ -94,7 +103,7 @@ class RunEnded:
     reason: str
 
 
-Event = RunStarted | StepEnded | EpochEnded | CheckpointSaved | Warned | Paused | Resumed | RunEnded
+Event = RunStarted | StepEnded | EpochEnded | CheckpointSaved | Warned | Paused | Resumed | Changed | RunEnded
 
 
 def event_to_json(event: Event) -> dict[str, Any]:

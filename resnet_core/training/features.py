@@ -132,7 +132,7 @@ def cached_loaders(
 
 def _can_cache(network: Network, loaders: Loaders, freeze: str, free: int | None) -> bool:
     policy = loaders.train.policy
-    if freeze != network.stage_names[-1] or policy != AugmentPolicy(flip=policy.flip):
+    if freeze != network.stage_names[-1] or policy != AugmentPolicy(flip=policy.flip) or loaders.train.mixing:
         return False
     count = len(loaders.train.store) + len(loaders.val.store)
     return free is None or count * network.fc.in_features * 2 * 4 <= MEMORY_SHARE * free

@@ -6,6 +6,7 @@ from resnet_core.data.augment import get_policy
 from resnet_core.data.cache import Progress
 from resnet_core.data.datasets import DatasetSpec, with_rendered
 from resnet_core.data.loaders import Loaders, make_loaders
+from resnet_core.data.mixing import Mixing
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.device import DeviceChoice
 from resnet_core.training.config import TrainConfig
@@ -34,6 +35,7 @@ def load_pictures(
         batch_size=config.batch_size,
         seed=config.seed,
         device=where.device,
+        mixing=Mixing(mixup=config.mixup, cutmix=config.cutmix),
         memory_format=where.memory_format,
         progress=progress,
     )

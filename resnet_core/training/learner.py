@@ -7,14 +7,15 @@ import torch
 from torch import nn
 
 from resnet_core.data.loaders import Batch, Loaders
-from resnet_core.device import DeviceChoice
+from resnet_core.device import DeviceChoice, make_generator
 from resnet_core.models.resnet import Network
 from resnet_core.training.compiling import compile_forward
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.feeding import weigh_classes
 from resnet_core.training.freezing import freeze_weights, set_training
-from resnet_core.training.optim import WeightAverage, make_optimizer, set_learning_rate
+from resnet_core.training.optim import WeightAverage, carry_memory, make_optimizer, set_learning_rate
 from resnet_core.training.starting_weights import build_starting_model, prepare_first_layer
+from resnet_core.training.stochastic_depth import check_drop_path, choose_dropped, keep_all
 from resnet_core.training.validation import diverged
 
 
@@ -24,21 +25,13 @@ class Learner:
     def __init__(
         self, network: Network, config: TrainConfig, where: DeviceChoice, *, class_weights: torch.Tensor | None
     ) -> None:
-        assert config.optimizer is not None
-        assert config.learning_rate is not None
-        assert config.weight_decay is not None
-        self._freeze = config.freeze
+        self._config = config
         self._where = where
+        check_drop_path(network, config.drop_path)
         self.network = network.to(where.device).to(memory_format=where.memory_format)
         freeze_weights(self.network, config.freeze)
         self.forward: Callable[[torch.Tensor], torch.Tensor] = self.network
-        self.optimizer = make_optimizer(
-            self.network,
-            config.optimizer,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            momentum=config.momentum,
-        )
+        self.optimizer = _make_optimizer(self.network, config)
         self.scaler = torch.amp.GradScaler(where.device.type, enabled=where.precision == "fp16")
         self.average = WeightAverage(self.network, config.ema_decay) if config.ema_decay else None
         weights = None if class_weights is None else class_weights.to(where.device)
@@ -51,7 +44,20 @@ class Learner:
 
     def begin(self) -> None:
         """Puts the network into the modes of training, after a validation."""
-        set_training(self.network, self._freeze)
+        set_training(self.network, self._config.freeze)
+
+    def change(self, config: TrainConfig) -> None:
+        """Other settings from the next step on. What thaws joins the optimizer without a memory; what goes on learning
+        keeps its own. Raises ConfigError, having changed nothing."""
+        check_drop_path(self.network, config.drop_path)
+        thawed, self._config = config.freeze != self._config.freeze, config
+        self.forward = self.network
+        if thawed:
+            self.network.requires_grad_(True)
+            freeze_weights(self.network, config.freeze)
+            memory = self.optimizer.state
+            self.optimizer = _make_optimizer(self.network, config)
+            carry_memory(self.optimizer, memory)
 
     def compile(self, batch_size: int, image_size: int) -> None:
         """Compiles the steps on full batches of this picture size. Raises CompilationFailed, having changed nothing."""
@@ -65,18 +71,33 @@ class Learner:
         raises RunError before the weights are touched.
         """
         set_learning_rate(self.optimizer, learning_rate)
+        drop_path = self._config.drop_path
+        if drop_path:
+            drawn = make_generator("depth", self._config.seed, number)
+            choose_dropped(self.network, drop_path, len(batch.targets), drawn)
         with self._where.autocast():
             logits = self.forward(batch.images)
-            loss = self._criterion(logits.float(), batch.targets)
+            loss = self._loss(logits.float(), batch)
+        if drop_path:
+            keep_all(self.network)
         if self._where.device.type == "cpu" and not torch.isfinite(loss):
             raise diverged(number)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
+        if self._config.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average:
             self.average.update(self.network)
         return logits, loss
+
+    def _loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        loss: torch.Tensor = self._criterion(logits, batch.targets)
+        if batch.mixture is None:
+            return loss
+        return batch.mixture.share * loss + (1 - batch.mixture.share) * self._criterion(logits, batch.mixture.targets)
 
     def state(self) -> dict[str, Any]:
         """Plain tensors and numbers from which `restore` goes on."""
@@ -97,6 +118,19 @@ class Learner:
         if self.average and state["average"] is not None:
             self.average.model.load_state_dict(state["average"])
             self.average.updates = state["average_updates"]
+
+
+def _make_optimizer(network: Network, config: TrainConfig) -> torch.optim.Optimizer:
+    assert config.optimizer is not None
+    assert config.learning_rate is not None
+    assert config.weight_decay is not None
+    return make_optimizer(
+        network,
+        config.optimizer,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        momentum=config.momentum,
+    )
 
 
 def make_learner(

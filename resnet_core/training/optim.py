@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -45,6 +45,19 @@ def _make_muon(
         {"params": [p for p in trainable if p.ndim <= 1], "lr_share": SGD_SHARE},
     ]
     return Muon([group for group in groups if group["params"]], lr=learning_rate, momentum=momentum)
+
+
+def carry_memory(optimizer: torch.optim.Optimizer, memory: Mapping[torch.Tensor, dict[str, Any]]) -> None:
+    """Gives each parameter the optimizer state it has in `memory`, and those of SGD that have none a momentum of 0.
+
+    That is what a first step starts from; torch's fused SGD cannot mix first steps with later ones.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter in memory:
+                optimizer.state[parameter] = memory[parameter]
+            elif memory and isinstance(optimizer, torch.optim.SGD) and group["momentum"]:
+                optimizer.state[parameter] = {"momentum_buffer": torch.zeros_like(parameter)}
 
 
 def learning_rate_at(step: int, *, schedule: str, peak: float, total_steps: int, warmup: float) -> float:

@@ -36,7 +36,7 @@ def resolve(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoice) -> 
         if open_settings:
             config = config.replace(**open_settings)
             notes.append(choice.reason)
-    _check_together(config)
+    check_together(config)
     return config, (*notes, *_frozen_note(config))
 
 
@@ -117,7 +117,7 @@ def _fitting(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoice, ba
         network = build_hollow(config.model, num_classes=len(dataset.class_names), **model_arguments(config))
         return step_memory(network, config.image_size, freeze=config.freeze).fit(batch, free)
     except (ConfigError, ModelError):
-        return batch  # settings that do not go together: `_check_together` says which
+        return batch  # settings that do not go together: `check_together` says which
 
 
 def _choose_optimizer(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoice) -> Choice:
@@ -196,7 +196,8 @@ def _frozen_note(config: TrainConfig) -> tuple[str, ...]:
     return (f"Frozen: {part}, and those are random; pretrained weights or a checkpoint would make it useful.",)
 
 
-def _check_together(config: TrainConfig) -> None:
+def check_together(config: TrainConfig) -> None:
+    """Raises ConfigError or ModelError where settings of a resolved config do not fit each other."""
     assert config.image_size is not None
     assert config.resize is not None
     assert config.model is not None

@@ -25,6 +25,7 @@ class Position:
     step_in_epoch: int = 0
     best_top1: float = -1.0
     best_loss: float = math.inf
+    best_epoch: int = 0
 
 
 def start_computing(config: TrainConfig) -> DeviceChoice:
@@ -47,7 +48,7 @@ def with_computing(config: TrainConfig, where: DeviceChoice) -> TrainConfig:
 
 
 def as_begun(config: TrainConfig, state: Mapping[str, Any]) -> TrainConfig:
-    """The config with what it leaves open as it was chosen when the run of this state began.
+    """The config with what it leaves open as it was chosen when the run of this state began, and later changes.
 
     How to compute is chosen anew on another kind of device. So a run goes on bit by bit on its own machine, and goes on
     at all on another, where other choices would make another network or other batches.
@@ -59,9 +60,10 @@ def as_begun(config: TrainConfig, state: Mapping[str, Any]) -> TrainConfig:
         field.name: begun[field.name]
         for field in dataclasses.fields(config)
         if getattr(config, field.name) in (None, "auto") and field.name in begun
+        if field.name not in state.get("changes", {})
         if field.name not in ("device", "num_threads", *elsewhere)
     }
-    return config.replace(**fixed)
+    return config.replace(**fixed, **state.get("changes", {}))
 
 
 def check_state(state: Mapping[str, Any], data_fingerprint: str) -> None:

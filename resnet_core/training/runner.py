@@ -94,6 +94,14 @@ class Runner:
         job.control.pause()
         return job.run
 
+    def change(self, run_id: str, **settings: Any) -> Run:
+        """Other settings from the run's next epoch on. Raises ConfigError where they cannot change or are out of range,
+        RunError unless this program trains the run."""
+        job = self._require(run_id)
+        job.config.replace(**settings)  # out of range: refused here, where a person sees it
+        job.control.change(**settings)
+        return job.run
+
     def stop(self, run_id: str, *, after_epoch: bool = False) -> Run:
         """Ends the run after the current step or epoch; a waiting one leaves the queue. Asking twice does no harm."""
         job = self._job(run_id)

@@ -21,7 +21,7 @@ from resnet_core.training.feeding import load_pictures, mix_dataset
 from resnet_core.training.learner import make_learner
 from resnet_core.training.metrics import Tally
 from resnet_core.training.plan import Plan
-from resnet_core.training.resolve import make_preprocessing, resolve
+from resnet_core.training.resolve import check_together, make_preprocessing, resolve
 from resnet_core.training.resuming import (
     STATE_VERSION,
     Position,
@@ -56,6 +56,7 @@ class Session:
         self.preprocessing = make_preprocessing(self.config)
         self.loaders = load_pictures(self.config, self.dataset, self.preprocessing, self.where, progress)
         continued = ("The rest is as it was chosen when this run began.",) if state else ()
+        self.changes: dict[str, Any] = dict(state.get("changes", {})) if state else {}
         self.notes = (*self.where.reasons, *notes, *continued, *dataset.notes)
         self.warnings: list[str] = []
         self.position = Position()
@@ -111,6 +112,20 @@ class Session:
         """Path and reason of every picture that could not be read."""
         return (*self.loaders.train.store.skipped, *self.loaders.val.store.skipped)
 
+    def change(self, settings: dict[str, Any]) -> None:
+        """Other settings from here on, between two epochs. Raises ConfigError, having changed nothing, where they do
+        not go together with the rest."""
+        config = self.config.replace(**settings)
+        check_together(config)
+        self.config = config
+        self.changes |= settings
+        self.plan = Plan(config=config, steps_per_epoch=self.steps_per_epoch)
+        if {"augment", "mixup", "cutmix"} & settings.keys():
+            self.loaders = load_pictures(config, self.dataset, self.preprocessing, self.where)
+        self.learner.change(config)
+        self._features = None
+        self._speed_up(None)
+
     def train_epoch(self) -> Iterator[StepEnded | None]:
         """The rest of the current epoch, step by step; about a hundred steps an epoch are reported, the others None."""
         self.learner.begin()
@@ -146,6 +161,7 @@ class Session:
         best = (validation.top1, -validation.loss) > (position.best_top1, -position.best_loss)
         if best:
             position.best_top1, position.best_loss = validation.top1, validation.loss
+            position.best_epoch = position.epoch
         ended = EpochEnded(
             epoch=position.epoch,
             step=position.step,
@@ -163,6 +179,12 @@ class Session:
         position.step_in_epoch = 0
         self._fresh_tallies()
         return ended
+
+    @property
+    def has_stalled(self) -> bool:
+        """True once as many epochs as the config has patience for have brought nothing better."""
+        patience = self.config.patience
+        return 0 < patience <= self.position.epoch - 1 - self.position.best_epoch
 
     def image_size(self) -> int:
         """The picture size of the current epoch in px."""
@@ -192,6 +214,7 @@ class Session:
             "config": self.config.to_json(),
             "device": self.where.device.type,
             "data_fingerprint": self.dataset.fingerprint,
+            "changes": self.changes,
             "position": vars(self.position).copy(),
             **self.learner.state(),
             "epoch_tally": self._epoch_tally.state(),

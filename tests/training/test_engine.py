@@ -38,6 +38,7 @@ Quick = Callable[..., TrainConfig]
 RECIPES: list[dict[str, Any]] = [
     {"ema_decay": 0.9, "start_image_size": 16, "image_size": 24, "resize": 24, "augment": "strong"},
     {"optimizer": "adamw", "schedule": "cosine", "augment": "flip", "class_weights": "balanced", "flip_average": False},
+    {"mixup": 0.4, "cutmix": 1.0, "drop_path": 0.3, "clip_norm": 1.0, "patience": 5, "augment": "shift-flip"},
 ]
 
 
@@ -117,7 +118,7 @@ def noise() -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=("growing-ema-sgd", "adamw-cosine"))
+@pytest.mark.parametrize("recipe", RECIPES, ids=("growing-ema-sgd", "adamw-cosine", "mixed-dropped"))
 def test_other_threads_do_not_change_a_seeded_run(
     recipe: dict[str, Any], quick: Quick, tiny_flowers: DatasetSpec
 ) -> None:
@@ -146,7 +147,7 @@ def test_training_does_not_touch_the_global_generator_of_its_caller(quick: Quick
 # ---- Stop and resume ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=("growing-ema-sgd", "adamw-cosine"))
+@pytest.mark.parametrize("recipe", RECIPES, ids=("growing-ema-sgd", "adamw-cosine", "mixed-dropped"))
 def test_stop_anywhere_and_resume_equals_going_straight(
     recipe: dict[str, Any], quick: Quick, tiny_flowers: DatasetSpec
 ) -> None:

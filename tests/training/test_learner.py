@@ -44,6 +44,7 @@ def as_on_a_gpu(session: Session) -> Session:
         {"optimizer": "adamw", "class_weights": "balanced"},
         {"optimizer": "muon"},
         {"freeze": "layer2"},
+        {"mixup": 0.4, "cutmix": 1.0, "drop_path": 0.2, "clip_norm": 1.0},
         {"freeze": "layer3", "augment": "flip"},
     ],
     ids=str,
