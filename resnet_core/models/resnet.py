@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from resnet_core.errors import ModelError
 
 Stem = Literal["imagenet", "small"]
+Off = Literal["branch", "skip"]
 STEMS: tuple[Stem, ...] = ("imagenet", "small")
 
 
@@ -29,6 +30,7 @@ class ResidualBlock(nn.Module):
     residual: bool
     downsample: nn.Module | None
     kept: Tensor | None = None  # [N,1,1,1]: what a training step multiplies the branch by, see stochastic_depth
+    off: Off | None = None  # which of the two summands a lesson leaves out, see activations.residual
 
     def branch(self, x: Tensor) -> Tensor:
         """Return what the convolutions make of x [N,C,H,W], before the sum and the last ReLU."""
@@ -44,6 +46,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output [N, channels * expansion, H/stride, W/stride]."""
+        if self.off:
+            return self.activate(self.branch(x) if self.off == "skip" else self.skip(x).clone())
         total = self.branch(x)
         if self.kept is not None and self.training:
             total = total * self.kept.to(total.dtype)
