@@ -1,10 +1,11 @@
-"""The command line: `python -m resnet_core train|predict|evaluate|describe|runs|datasets|models`.
+"""The command line: `python -m resnet_core COMMAND …`; what commands there are stands in COMMANDS.
 
 Results go to stdout (`--json`: for machines), progress and errors to stderr. Exit 0: done, 1: could not, 2: wrong
 usage. An error is one sentence, never a traceback. Nothing heavy is imported before a command needs it.
 """
 
 import argparse
+import importlib
 import io
 import logging
 import os
@@ -14,6 +15,22 @@ from pathlib import Path
 from typing import NoReturn
 
 from resnet_core.errors import ConfigError, ResNetLabError
+
+# command: module of resnet_core/commands, function; it takes the parsed options, prints, returns the exit code
+COMMANDS = {
+    "train": ("training", "train"),
+    "predict": ("answers", "predict"),
+    "evaluate": ("answers", "evaluate_command"),
+    "export": ("export", "export"),
+    "calibrate": ("calibrate", "calibrate_command"),
+    "gradcam": ("gradcam", "gradcam"),
+    "describe": ("overview", "describe_command"),
+    "runs": ("overview", "runs"),
+    "datasets": ("overview", "datasets"),
+    "models": ("overview", "models"),
+    "adopt": ("adopt", "adopt_command"),
+    "teach": ("teach", "teach_command"),
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,9 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.CRITICAL + 1, stream=sys.stderr)
     try:
-        from resnet_core import commands
-
-        code = commands.COMMANDS[options.command](options)
+        module, function = COMMANDS[options.command]
+        code = int(getattr(importlib.import_module(f"resnet_core.commands.{module}"), function)(options))
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # `| head` closed our stdout
@@ -80,6 +96,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands.add_parser("train", parents=[shared], help="train a network"))
     _add_predict(commands.add_parser("predict", parents=[shared], help="say what is on pictures"))
     _add_evaluate(commands.add_parser("evaluate", parents=[shared], help="score a model on a data set"))
+    _add_export(commands.add_parser("export", parents=[shared], help="take a model away in another format"))
+    _add_adopt(commands.add_parser("adopt", parents=[shared], help="bring weights from elsewhere"))
+    _add_teach(commands.add_parser("teach", parents=[shared], help="teach a model classes of your own"))
+    _add_gradcam(commands.add_parser("gradcam", parents=[shared], help="where a network looked, painted on a picture"))
+    _add_calibrate(commands.add_parser("calibrate", parents=[shared], help="teach a model how sure it may be"))
     describe = commands.add_parser("describe", parents=[shared], help="a network layer by layer")
     describe.add_argument("model", help="a name of «models list»")
     describe.add_argument("--image-size", type=int, default=None, help="px; the network's own size if left out")
@@ -105,6 +126,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         help="default, tutorial-flowers, tutorial-cifar10, flowers, flowers-quick or cifar-fast",
     )
     parser.add_argument("--resume", metavar="RUN", default=None, help="go on with a stopped or interrupted run")
+    parser.add_argument("--replay", metavar="RUN", default=None, help="a run's settings and the changes made in it")
     parser.add_argument("--model", default=None)
     parser.add_argument("--stem", choices=("imagenet", "small"), default=None)
     parser.add_argument("--as-published", action="store_true", default=None)
@@ -116,6 +138,11 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--optimizer", default=None)
     parser.add_argument("--schedule", default=None)
     parser.add_argument("--augment", default=None)
+    parser.add_argument("--mixup", type=float, default=None, help="strength of blending pictures; 0.2 is usual")
+    parser.add_argument("--cutmix", type=float, default=None, help="strength of laying parts over others; 1 is usual")
+    parser.add_argument("--drop-path", type=float, default=None, help="chance that a picture skips the last block")
+    parser.add_argument("--clip-norm", type=float, default=None, help="longest gradient a step may take")
+    parser.add_argument("--patience", type=int, default=None, help="end after so many epochs without a better one")
     parser.add_argument("--pretrained", action="store_true", default=None, help="start from ImageNet weights")
     parser.add_argument("--init-from", metavar="CHECKPOINT", default=None, help="start from a checkpoint's weights")
     parser.add_argument(
@@ -133,20 +160,85 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pictures", nargs="+", metavar="PICTURE")
-    parser.add_argument("--checkpoint", default="flowers", help="flowers, a run's id, imagenet/NAME or a file")
+    parser.add_argument(
+        "pictures", nargs="+", metavar="PICTURE", help="a picture; a folder or a zip stands for all pictures in it"
+    )
+    parser.add_argument("--checkpoint", default="flowers", help="a name of «models list», or a file")
     parser.add_argument("--top-k", type=int, default=5)
+    parser.add_argument("--csv", type=Path, default=None, metavar="FILE", help="also write a table for spreadsheets")
     _add_engine(parser)
     parser.add_argument("--device", default="auto")
 
 
+def _add_adopt(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a .pth, .pt or .safetensors file of weights")
+    parser.add_argument("--inspect", action="store_true", help="only say what the file is")
+    parser.add_argument("--class-names", metavar="FILE", default=None, help="class_indices.json or a name a line")
+    parser.add_argument("--classes", metavar="A,B,C", default=None, help="class names in the order of the training")
+    parser.add_argument("--model", default=None, help="the network to compare with; found out if left out")
+    parser.add_argument("--plain", action="store_true", default=None, help="the plain twin, without skip connections")
+    parser.add_argument("--image-size", type=int, default=None, help="px, edge of the square the network sees")
+    parser.add_argument("--normalize", choices=("imagenet", "cifar10", "half", "none"), default=None)
+    parser.add_argument("--name", default=None, help="what to call the model; the file's name if left out")
+
+
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", default="flowers", help="flowers, a run's id or a file")
+    parser.add_argument("--checkpoint", default="flowers", help="flowers, models/NAME, a run's id or a file")
     parser.add_argument("--dataset", default="flower_photos")
     parser.add_argument("--split", default="val", choices=("train", "val"))
     parser.add_argument("--batch-size", type=int, default=64)
     _add_engine(parser)
     parser.add_argument("--device", default="auto")
+
+
+def _add_gradcam(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("picture", metavar="PICTURE")
+    parser.add_argument("--checkpoint", default="flowers", help="a name of «models list», or a file")
+    parser.add_argument("--label", default=None, help="the class to explain; the answer if left out")
+    parser.add_argument("--against", default=None, help="another class: why the first one and not this one")
+    parser.add_argument("--layer", default=None, help="layer1 …; the deepest that still has a map if left out")
+    parser.add_argument("--strength", type=float, default=0.6, help="of the colours over the picture, 0 to 1")
+    parser.add_argument("--output", type=Path, required=True, help="the picture to write: .png, .jpg or .webp")
+    parser.add_argument("--device", default="auto")
+
+
+def _add_teach(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dataset", required=True, help="a folder or zip with a folder a class; folders inside those are bursts"
+    )
+    parser.add_argument("--checkpoint", default="flowers", help="whose body to borrow: a name of «models list», a file")
+    parser.add_argument("--name", default=None, help="what the new model is called")
+    parser.add_argument("--seed", type=int, default=0, help="which pictures are kept back")
+    parser.add_argument("--device", default="auto")
+
+
+def _add_calibrate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", default="flowers", help="flowers, models/NAME, a run's id or a file")
+    parser.add_argument("--dataset", default="flower_photos", help="what the model was trained on")
+    parser.add_argument(
+        "--negatives",
+        nargs="*",
+        metavar="NAME",
+        default=None,
+        help="folders or data sets of other things; without: cifar10 and not_flowers, where they are",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the calibrated checkpoint")
+    _add_engine(parser)
+    parser.add_argument("--device", default="auto")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", default="flowers", help="a name of «models list», or a file")
+    parser.add_argument(
+        "--format", choices=("onnx", "pt2", "safetensors"), default=None, help="without: by the ending of --output"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=None, metavar="FILE", help="one that ends in .zip also holds the model card"
+    )
+    parser.add_argument("--card", type=Path, default=None, metavar="FILE", help="write a model card, in Markdown")
+    parser.add_argument("--dataset", default=None, help="score the model on its val pictures for the card")
+    parser.add_argument("--no-verify", dest="verify", action="store_false", help="do not compare the answers")
+    parser.add_argument("--api-url", metavar="URL", default=None, help="an app that runs; its API is asked as well")
 
 
 def _add_engine(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,8 @@
-"""Every model one can ask: the shipped one, those of runs, torchvision's. One short name each, used by the command
-line, the pages and the API alike.
+"""Every model one can ask: the shipped one, those on the shelf, those of runs, torchvision's. One short name each,
+used by the command line, the pages and the API alike.
 
     flowers                      the checkpoint shipped in assets/
+    models/<name>                on the shelf: adopted from elsewhere, or taught on the page
     <run id>, <run id>/last      a run's best, or newest, epoch
     imagenet/resnet18 …          torchvision's weights of 1000 classes
     a path                       any checkpoint file of ours (command line only)
@@ -10,12 +11,13 @@ line, the pages and the API alike.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnet_core.data.images import display_name
 from resnet_core.errors import CheckpointError, RunError
+from resnet_core.inference.shelf import PREFIX as SHELF
+from resnet_core.inference.shelf import ModelEntry, shelf_of
 from resnet_core.training.runs import RunStore
 
 if TYPE_CHECKING:
@@ -27,17 +29,8 @@ SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "flowers.safetensors"
 IMAGENET = "imagenet/"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelEntry:
-    """A model that can be loaded by `name`."""
-
-    name: str
-    title: str
-    detail: str
-
-
 def list_checkpoints(store: RunStore, *, with_imagenet: bool = True) -> tuple[ModelEntry, ...]:
-    """The models at hand: shipped, of runs (newest first), and ImageNet's where their weights are on this machine.
+    """The models at hand: shipped, on the shelf, of runs (newest first each), ImageNet's where this machine has them.
 
     Without ImageNet's, the answer comes before torch is imported.
     """
@@ -51,7 +44,7 @@ def list_checkpoints(store: RunStore, *, with_imagenet: bool = True) -> tuple[Mo
                 name = run.run_id if which == "best" else f"{run.run_id}/last"
                 title = f"{summary.name or run.run_id} · {which} epoch"
                 runs.append(ModelEntry(name=name, title=title, detail=f"{summary.model} on {summary.dataset}"))
-    return (*shipped, *runs, *(_cached_imagenet() if with_imagenet else ()))
+    return (*shipped, *shelf_of(store).list(), *runs, *(_cached_imagenet() if with_imagenet else ()))
 
 
 def load_classifier(
@@ -79,6 +72,8 @@ def checkpoint_path(name: str, store: RunStore, *, allow_paths: bool = False) ->
         return SHIPPED
     if allow_paths and os.path.isfile(name):  # unlike Path's, this question never raises
         return Path(name)
+    if name.startswith(SHELF):
+        return shelf_of(store).path(name)
     run_id, slash, which = name.partition("/")
     try:
         if slash and which not in ("best", "last"):
@@ -87,7 +82,8 @@ def checkpoint_path(name: str, store: RunStore, *, allow_paths: bool = False) ->
     except RunError as error:
         if "no checkpoint yet" in str(error):
             raise
-        kinds = "flowers, a run's id" + (", imagenet/NAME or a checkpoint file" if allow_paths else " or imagenet/NAME")
+        last = ", imagenet/NAME or a checkpoint file" if allow_paths else " or imagenet/NAME"
+        kinds = f"flowers, models/NAME, a run's id{last}"
         raise CheckpointError(f"There is no model “{display_name(name)}”; use {kinds}.") from error
 
 

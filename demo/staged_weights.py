@@ -1,0 +1,87 @@
+"""Uploaded weights between the look at them and their adoption: judged, and gone by themselves.
+
+A page holds only a token. The upload is moved here, out of Gradio's folder, and deleted once its tensors are rewritten.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnet_core.data.images import display_name
+from resnet_core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from resnet_core.inference.foreign import ForeignWeights
+
+KEPT = 4  # uploads that wait at a time; the oldest goes first
+KEPT_SECONDS = 3600.0  # folders of an app that was ended are swept after that
+
+
+class StagedWeights:
+    """The uploads that wait; every method may be called from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._waiting: OrderedDict[str, ForeignWeights] = OrderedDict()
+
+    def take(self, uploaded: Path) -> str:
+        """Moves an uploaded file here and judges it; the token to ask for it by.
+
+        Raises CheckpointError with the reason; the file is gone then, too.
+        """
+        from resnet_core.inference.foreign import open_foreign
+
+        self._sweep()
+        token = secrets.token_hex(16)
+        home = self._folder / token
+        try:
+            home.mkdir(parents=True)
+            moved = home / "upload"
+            shutil.move(uploaded, moved)
+            weights = open_foreign(moved, scratch=home, name=uploaded.name, make_room=True)
+        except BaseException as error:
+            shutil.rmtree(home, ignore_errors=True)
+            if isinstance(error, OSError):
+                shown = display_name(uploaded.name)
+                raise CheckpointError(f"“{shown}” could not be stored ({error.strerror}); upload it again.") from error
+            raise
+        with self._lock:
+            self._waiting[token] = weights
+            old = [self._waiting.popitem(last=False)[0] for _ in range(len(self._waiting) - KEPT)]
+        for each in old:
+            shutil.rmtree(self._folder / each, ignore_errors=True)
+        return token
+
+    def find(self, token: str) -> ForeignWeights | None:
+        """The weights behind a token, or None when they are gone."""
+        with self._lock:
+            return self._waiting.get(token)
+
+    def drop(self, token: str) -> None:
+        """Deletes what waits under the token, if anything."""
+        with self._lock:
+            known = self._waiting.pop(token, None)
+        if known is not None:
+            shutil.rmtree(self._folder / token, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Removes what an app that is no more has left."""
+        if not self._folder.is_dir():
+            return
+        with self._lock:
+            known = set(self._waiting)
+        for folder in self._folder.iterdir():
+            stale = folder.name not in known and re.fullmatch(r"[0-9a-f]{32}", folder.name)
+            try:
+                if stale and time.time() - folder.stat().st_mtime > KEPT_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
+            except OSError:
+                continue  # removed by someone else
