@@ -61,7 +61,7 @@ class DirectClassify:
             status, answer = 503, {"error": str(error)}
         except ResNetLabError as error:
             status, answer = 422, {"error": str(error)}
-        await _send_json(send, status, answer)
+        await send_json(send, status, answer)
 
     async def _answer(self, request: Request, receive: Receive) -> dict[str, Any]:
         if request.method != "POST":
@@ -115,7 +115,7 @@ async def _read_body(request: Request, receive: Receive) -> bytes:
     return b"".join(parts)
 
 
-async def _send_json(send: Send, status: int, answer: dict[str, Any]) -> None:
+async def send_json(send: Send, status: int, answer: dict[str, Any]) -> None:
     headers = [(b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff")]
     if status == 503:
         headers.append((b"retry-after", b"5"))

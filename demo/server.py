@@ -150,8 +150,10 @@ def _middleware(services: Any) -> list[Any]:
 
     from demo.direct import DirectClassify
     from demo.guard import Guard
+    from demo.many_upload import ManyUpload
 
-    return [Middleware(Guard), Middleware(DirectClassify, services=services)]
+    direct = [Middleware(kind, services=services) for kind in (DirectClassify, ManyUpload)]
+    return [Middleware(Guard), *direct]
 
 
 def _port_sentence(options: argparse.Namespace, error: OSError) -> str:

@@ -100,9 +100,12 @@ class Archive:
         self.close()
 
 
-def open_archive(path: str | Path) -> Archive:
-    """Return the zip, its directory judged and nothing unpacked; raises `ArchiveError` with the reason."""
-    shown = display_name(path)
+def open_archive(path: str | Path, *, name: str | None = None) -> Archive:
+    """Return the zip, its directory judged and nothing unpacked; raises `ArchiveError` with the reason.
+
+    `name` is what messages call it (default: the file's own).
+    """
+    shown = display_name(path if name is None else name)
     stream = _open_regular(path, shown)
     try:
         return Archive(zipfile.ZipFile(stream), stream, shown)

@@ -69,12 +69,12 @@ def display_name(raw: object) -> str:
     return shown if shown.strip(". \u200c\u200d") else "unnamed"
 
 
-def visible_text(raw: str) -> str:
-    """Return one line of at most 80 characters, without control characters and direction marks."""
+def visible_text(raw: str, limit: int = MAX_NAME_LENGTH) -> str:
+    """Return one line of at most `limit` characters, without control characters and direction marks."""
     text = re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", raw)  # bytes that were no UTF-8
     kept = "".join(c for c in text if c.isspace() or c in "\u200c\u200d" or unicodedata.category(c) not in ("Cc", "Cf"))
     kept = " ".join(kept.split())
-    return kept if len(kept) <= MAX_NAME_LENGTH else f"{kept[: MAX_NAME_LENGTH - 16]}…{kept[-15:]}"
+    return kept if len(kept) <= limit else f"{kept[: limit - 16]}…{kept[-15:]}"
 
 
 def name_of(source: object) -> object:

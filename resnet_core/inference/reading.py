@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,27 +22,41 @@ MOST_THREADS = 8  # more decode no faster than the network answers, and each hol
 def read_ahead(
     sources: Iterable[Source], prepare: Callable[[Image.Image], T], *, draft_size: int | None, batch: int
 ) -> Iterator[list[T | ImageError]]:
-    """Lists of up to `batch` prepared pictures, in order; in place of one that cannot be read stands its ImageError.
+    """Lists of up to `batch` prepared pictures, in order; in place of one that cannot be read stands its ImageError."""
 
-    At most 2 · batch pictures are held. Only Pillow's work leaves Python's lock, which is nearly all there is.
+    def read(source: Source) -> T:
+        return prepare(source() if callable(source) else read_image(source, draft_size=draft_size))
+
+    return do_ahead((partial(read, source) for source in sources), batch=batch)
+
+
+def do_ahead(tasks: Iterable[Callable[[], T]], *, batch: int) -> Iterator[list[T | ImageError]]:
+    """Lists of up to `batch` results, in order; in place of a task that raises ImageError stands the error.
+
+    At most 2 · batch results are held. Only Pillow's work leaves Python's lock, which is nearly all there is.
     """
-
-    def read(source: Source) -> T | ImageError:
-        try:
-            image = source() if callable(source) else read_image(source, draft_size=draft_size)
-            return prepare(image)
-        except ImageError as error:
-            return error
-
-    remaining = iter(sources)
+    remaining = iter(tasks)
     waiting: deque[Future[T | ImageError]] = deque()
-    pool = ThreadPoolExecutor(min(MOST_THREADS, default_num_threads()), thread_name_prefix="reading")
+    pool = reading_pool()
     try:
         while True:
-            while len(waiting) < 2 * batch and (source := next(remaining, None)) is not None:
-                waiting.append(pool.submit(read, source))
+            while len(waiting) < 2 * batch and (task := next(remaining, None)) is not None:
+                waiting.append(pool.submit(done_or_error, task))
             if not waiting:
                 return
             yield [waiting.popleft().result() for _ in range(min(batch, len(waiting)))]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def reading_pool() -> ThreadPoolExecutor:
+    """Threads that decode, as many as pay."""
+    return ThreadPoolExecutor(min(MOST_THREADS, default_num_threads()), thread_name_prefix="reading")
+
+
+def done_or_error(task: Callable[[], T]) -> T | ImageError:
+    """What the task gives, or the ImageError it raises."""
+    try:
+        return task()
+    except ImageError as error:
+        return error

@@ -1,0 +1,26 @@
+"""“Many photos”: files, a folder or a zip in, a table of answers out as they are made."""
+
+from typing import Any
+
+import gradio as gr
+
+from demo.many_table.many_feed import make_ask
+from demo.many_table.many_table import ManyTable
+from demo.services import Services, model_choices
+from demo.text import label
+
+
+def many_photos_tab(services: Services, page: gr.Blocks) -> gr.Tab:
+    """Builds the tab; the batches themselves live in `services.batches`."""
+    with gr.Tab(label("many_tab"), id="many") as tab:
+        model = gr.Dropdown(model_choices(services), value="flowers", label=label("model"), elem_id="many-model")
+        table = ManyTable(make_ask(services.batches), model="flowers")
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+    model.change(_next_model, model, table, **quiet)
+    tab.select(lambda: gr.update(choices=model_choices(services)), None, model, **quiet)
+    return tab
+
+
+def _next_model(name: str) -> Any:
+    """The batch after this one asks that model."""
+    return gr.update(model=name)
