@@ -50,15 +50,25 @@ class Classification:
 
     predictions: tuple[Prediction, ...]
     unknown: bool  # the checkpoint has a threshold and the picture falls below it
+    score: float | None = None  # how known the picture looks, in [0, 1]; what the threshold is compared with
     seen: Image.Image  # the picture as the network saw it
     seconds: float  # preprocessing and network
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judgement:
+    """What the network makes of some pictures, float32 on the CPU."""
+
+    probabilities: Tensor  # [N, K], calibrated
+    scores: Tensor  # [N], how known each picture looks
 
 
 class Classifier:
     """A model that answers; it is never trained and never changes, so threads may share it.
 
     `engine` is one of auto, plain, folded, openvino; without it $RESNET_LAB_ENGINE, else auto. With precision "fp32"
-    nothing computes in bfloat16. Raises ConfigError for another engine.
+    nothing computes in bfloat16; `features` adds the pooled stages to `answer_rows` although the checkpoint does not
+    ask for them. Raises ConfigError for another engine.
     """
 
     def __init__(
@@ -69,6 +79,7 @@ class Classifier:
         device: torch.device | None = None,
         engine: str | None = None,
         precision: str = "auto",
+        features: bool = False,
     ) -> None:
         self.checkpoint = checkpoint
         self.device = device or torch.device("cpu")
@@ -76,7 +87,7 @@ class Classifier:
         self.model: nn.Module = model.eval().requires_grad_(False)
         self._requested = check_family(engine or os.environ.get("RESNET_LAB_ENGINE") or "auto")
         self._precision = precision
-        self._plain = PlainEngine(self.model, self.device)
+        self._plain = PlainEngine(self.model, self.device, features=features or checkpoint.unknown is not None)
         waiting = "Engine: plain, until so many pictures were asked that looking for a faster one pays."
         self._choice = Choice(engine=self._plain, name="plain", reason=waiting)
         self._choosing = threading.Lock()
@@ -142,6 +153,10 @@ class Classifier:
         started = time.perf_counter()
         return self._answer_squares([self.checkpoint.preprocessing.square(image) for image in images], started, top_k)
 
+    def classify_squares(self, squares: Sequence[Image.Image], *, top_k: int | None = None) -> list[Classification]:
+        """As `classify_batch`, for pictures that `preprocessing.square` has cut already."""
+        return self._answer_squares(squares, time.perf_counter(), top_k) if squares else []
+
     def classify_many(
         self, sources: Iterable[Source], *, top_k: int | None = None
     ) -> Iterator[Classification | ImageError]:
@@ -159,23 +174,35 @@ class Classifier:
     @torch.inference_mode()
     def probabilities(self, inputs: Tensor) -> Tensor:
         """Calibrated probabilities float32 `[N, K]` on the CPU, of preprocessed inputs `[N, 3, H, W]`."""
-        logits = self._logits(inputs)
-        if not torch.isfinite(logits).all():
+        return self.judge(inputs).probabilities
+
+    @torch.inference_mode()
+    def judge(self, inputs: Tensor) -> Judgement:
+        """Calibrated probabilities of preprocessed inputs `[N, 3, H, W]`, and how known each picture looks."""
+        answers = self.answer_rows(inputs)
+        if not torch.isfinite(answers).all():
             raise CheckpointError("The model returned invalid numbers for this picture; use another checkpoint.")
-        return torch.softmax(logits / self.checkpoint.temperature, dim=1)
+        count, unknown = len(self.class_names), self.checkpoint.unknown
+        probabilities = torch.softmax(answers[:, :count] / self.checkpoint.temperature, dim=1)
+        scores = unknown.score(answers[:, count:]) if unknown else probabilities.max(1).values
+        return Judgement(probabilities=probabilities, scores=scores)
 
     def _answer_squares(
         self, squares: Sequence[Image.Image], started: float, top_k: int | None
     ) -> list[Classification]:
-        probabilities = self.probabilities(network_inputs(squares, self.checkpoint.preprocessing))
+        judged = self.judge(network_inputs(squares, self.checkpoint.preprocessing))
         seconds = (time.perf_counter() - started) / len(squares)
-        return [self._answer(row, square, seconds, top_k) for row, square in zip(probabilities, squares, strict=True)]
+        rows = zip(judged.probabilities, judged.scores.tolist(), squares, strict=True)
+        return [self._answer(row, score, square, seconds, top_k) for row, score, square in rows]
 
     def _read_square(self, image: Image.Image) -> Image.Image:
         return self.checkpoint.preprocessing.square(image)
 
-    def _logits(self, inputs: Tensor) -> Tensor:
-        """float32 logits on the CPU, by the engine of the moment; where that fails, by the plain network."""
+    def answer_rows(self, inputs: Tensor) -> Tensor:
+        """float32 logits on the CPU, with the pooled stages behind them where the checkpoint has an unknown score.
+
+        By the engine of the moment; where that fails, by the plain network.
+        """
         self._choose_in_time()
         engine = self._choice.engine
         if engine is not self._plain:
@@ -214,7 +241,9 @@ class Classifier:
             self._chosen = True
         log.info("%s", self._choice.reason)
 
-    def _answer(self, row: Tensor, square: Image.Image, seconds: float, top_k: int | None) -> Classification:
+    def _answer(
+        self, row: Tensor, score: float, square: Image.Image, seconds: float, top_k: int | None
+    ) -> Classification:
         count = len(row) if top_k is None else max(1, min(top_k, len(row)))
         best = row.topk(count)
         predictions = tuple(
@@ -222,8 +251,8 @@ class Classifier:
             for value, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         )
         threshold = self.checkpoint.unknown_threshold
-        unknown = threshold is not None and predictions[0].probability < threshold
-        return Classification(predictions=predictions, unknown=unknown, seen=square, seconds=seconds)
+        unknown = threshold is not None and score < threshold
+        return Classification(predictions=predictions, unknown=unknown, score=score, seen=square, seconds=seconds)
 
 
 def network_inputs(squares: Sequence[Image.Image], preprocessing: Preprocessing) -> Tensor:

@@ -90,7 +90,7 @@ def choose_engine(
     """
     if check_family(requested) == "plain":
         return Choice(engine=plain, name="plain", reason="Engine: plain, as asked.")
-    candidates = list_candidates(plain.model, plain.device, precision=question.precision)
+    candidates = list_candidates(plain.model, plain.device, precision=question.precision, features=plain.features)
     race = _Race(plain, question.size, temperature)
     if not torch.isfinite(race.expected).all():
         return Choice(engine=plain, name="plain", reason="Engine: plain; the network's answers are not numbers.")
@@ -166,12 +166,13 @@ class _Race:
     def _agrees(self, answers: Tensor, exact: bool) -> bool:
         if answers.shape != self.expected.shape or not torch.isfinite(answers).all():
             return False
-        mine, theirs = (each.div(self._temperature).softmax(1) for each in (answers, self.expected))
+        count = int(self.plain.model.num_classes) if self.plain.features else answers.shape[1]  # type: ignore[arg-type]
+        mine, theirs = (each[:, :count].div(self._temperature).softmax(1) for each in (answers, self.expected))
+        if (mine - theirs).abs().max() > PROBABILITY_LIMIT:
+            return False
         # An untrained network gives nearly the same probabilities for anything: its logits tell more.
-        spread = (self.expected - self.expected.mean()).square().mean().sqrt()
-        off = (answers - self.expected).square().mean().sqrt()
-        near = (mine - theirs).abs().max() <= PROBABILITY_LIMIT
-        return bool(near and off <= LOGIT_LIMITS[exact] * spread + 1e-6)
+        parts = [part for part in (slice(0, count), slice(count, None)) if answers[:, part].numel()]
+        return all(_is_near(answers[:, part], self.expected[:, part], LOGIT_LIMITS[exact]) for part in parts)
 
     def _time(self, engine: Engine) -> tuple[float, float]:
         """Seconds for one picture, plain and the engine's: the best of some rounds, in turn."""
@@ -198,6 +199,13 @@ def sample_pictures(size: int) -> Tensor:
 def _one_by_one(engine: Engine, pictures: Tensor) -> Tensor:
     """Singly, since that is what photos are: an engine need not make room for batches as long as nobody sends one."""
     return torch.cat([engine(picture[None]).float().cpu() for picture in pictures])
+
+
+def _is_near(answers: Tensor, expected: Tensor, limit: float) -> bool:
+    """The root mean square difference is at most `limit` times the expected numbers' spread."""
+    spread = (expected - expected.mean()).square().mean().sqrt()
+    off = (answers - expected).square().mean().sqrt()
+    return bool(off <= limit * spread + 1e-6)
 
 
 def _seconds(engine: Engine, pictures: Tensor) -> float:

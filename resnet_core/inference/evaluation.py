@@ -15,6 +15,7 @@ from resnet_core.inference.classifier import Classifier
 from resnet_core.training.metrics import top_k
 
 ECE_BINS = 15
+DIAGRAM_BINS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,19 @@ class ClassScore:
     n: int
     recall: float
     precision: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReliabilityBin:
+    """The answers that were about equally sure: how sure on average, how often right, how many there are."""
+
+    confidence: float
+    accuracy: float
+    count: int
+
+    def to_json(self) -> list[float]:
+        """Three numbers: compact, for the checkpoint's metrics."""
+        return [round(self.confidence, 4), round(self.accuracy, 4), self.count]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +53,8 @@ class Evaluation:
     class_names: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     per_class: tuple[ClassScore, ...]
+    reliability: tuple[ReliabilityBin, ...] = ()
+    unknown_rate: float | None = None  # share the model refuses as unknown; None where it never refuses
     skipped: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -53,6 +69,10 @@ class Evaluation:
             "class_names": list(self.class_names),
             "confusion": [list(row) for row in self.confusion],
             "per_class": per_class,
+            "unknown_rate": self.unknown_rate,
+            "reliability": [
+                {"confidence": bin.confidence, "accuracy": bin.accuracy, "n": bin.count} for bin in self.reliability
+            ],
             "skipped": [{"image": path, "error": reason} for path, reason in self.skipped],
         }
 
@@ -75,8 +95,17 @@ def evaluate(
     preprocessing = classifier.checkpoint.preprocessing
     store = load_pixels(dataset, split, size=preprocessing.resize, exact=True, progress=progress, root=cache_root)
     loader = ValLoader(store=store, preprocessing=preprocessing, batch_size=batch_size, device=classifier.device)
-    probabilities = torch.cat([classifier.probabilities(batch.images) for batch in loader])
-    return score(probabilities, store.targets, dataset.class_names, skipped=store.skipped)
+    judged = [classifier.judge(batch.images) for batch in loader]
+    probabilities = torch.cat([each.probabilities for each in judged])
+    threshold = classifier.checkpoint.unknown_threshold
+    refused = torch.cat([each.scores for each in judged]) < (0 if threshold is None else threshold)
+    return score(
+        probabilities,
+        store.targets,
+        dataset.class_names,
+        skipped=store.skipped,
+        unknown_rate=None if threshold is None else float(refused.double().mean()),
+    )
 
 
 def score(
@@ -85,6 +114,7 @@ def score(
     class_names: tuple[str, ...],
     *,
     skipped: tuple[tuple[str, str], ...] = (),
+    unknown_rate: float | None = None,
 ) -> Evaluation:
     """All scores of probabilities `[N, K]` against labels `[N]`."""
     answers = probabilities.argmax(1)
@@ -99,6 +129,8 @@ def score(
         class_names=class_names,
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         per_class=tuple(_class_score(confusion, index, name) for index, name in enumerate(class_names)),
+        reliability=reliability(probabilities, targets),
+        unknown_rate=unknown_rate,
         skipped=skipped,
     )
 
@@ -110,6 +142,25 @@ def expected_calibration_error(probabilities: torch.Tensor, targets: torch.Tenso
     index = (confidence * bins).ceil().long().clamp(1, bins) - 1
     gaps = torch.zeros(bins, dtype=torch.float64).index_add_(0, index, confidence - right)
     return float(gaps.abs().sum() / len(targets))
+
+
+def reliability(
+    probabilities: torch.Tensor, targets: torch.Tensor, *, bins: int = DIAGRAM_BINS
+) -> tuple[ReliabilityBin, ...]:
+    """The answers in bins of equal width by how sure they are, the least sure first; empty bins are left out.
+
+    The points of a reliability diagram (DeGroot & Fienberg 1983; Guo et al. 2017, fig. 1).
+    """
+    confidence, answers = probabilities.double().max(1)
+    right = (answers == targets).double()
+    index = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    counts = torch.bincount(index, minlength=bins)
+    sums = torch.zeros(2, bins, dtype=torch.float64).index_add_(1, index, torch.stack([confidence, right]))
+    return tuple(
+        ReliabilityBin(confidence=sure / count, accuracy=hits / count, count=count)
+        for sure, hits, count in zip(*sums.tolist(), counts.tolist(), strict=True)
+        if count
+    )
 
 
 def _class_score(confusion: torch.Tensor, index: int, label: str) -> ClassScore:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_core.device import default_num_threads
-from resnet_core.inference.plan import Add, Answer, Convolve, MaxPool, Relu, Scale, Step, Thin, make_plan
+from resnet_core.inference.plan import Add, Answer, Convolve, MaxPool, Pool, Relu, Scale, Step, Thin, make_plan
 
 SHAPES_KEPT = 3  # compiled networks an engine keeps, each with weights of its own
 CHUNK = 8  # pictures at a time: more are not faster, they only take memory
@@ -41,19 +41,20 @@ def computes_bf16() -> bool:
 class OpenVinoEngine:
     """Logits on the CPU in precision "f32" or "bf16"; threads share it, one picture or batch is computed at a time.
 
-    One compiled network for single pictures, one for batches of any count, made when first asked. Raises ImportError
-    without OpenVINO and UnknownNetwork for a network that has no plan.
+    One compiled network for single pictures, one for batches of any count, made when first asked. With `features` the
+    pooled stages stand behind the logits. Raises ImportError without OpenVINO and UnknownNetwork for a network that
+    has no plan.
     """
 
-    def __init__(self, model: nn.Module, *, precision: str = "f32") -> None:
+    def __init__(self, model: nn.Module, *, precision: str = "f32", features: bool = False) -> None:
         self.name = "openvino" if precision == "f32" else f"openvino-{precision}"
         self._openvino = import_openvino()
         self._core = self._openvino.Core()
         self._precision = precision
-        self._model = model
+        self._model, self._features = model, features
         self._lock = threading.Lock()
         self._requests: OrderedDict[tuple[int, int, int], Any] = OrderedDict()
-        self._plan: tuple[Step, ...] | None = make_plan(model)
+        self._plan: tuple[Step, ...] | None = make_plan(model, features=features)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """float32 logits [N,K] of preprocessed inputs [N,3,H,W]."""
@@ -78,7 +79,8 @@ class OpenVinoEngine:
 
     def _compile(self, shape: tuple[int, int, int]) -> Any:
         count, height, width = shape
-        plan, self._plan = self._plan or make_plan(self._model), None  # OpenVINO keeps the weights in its own order
+        plan = self._plan or make_plan(self._model, features=self._features)
+        self._plan = None  # OpenVINO keeps the weights in its own order
         network = build_graph(plan, [count, 3, height, width])
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -91,10 +93,25 @@ class OpenVinoEngine:
 
 
 def build_graph(steps: Sequence[Step], shape: list[int]) -> Any:
-    """An `openvino.Model` from images of that shape (-1: any count) to logits."""
+    """An `openvino.Model` from images of that shape (-1: any count) to logits, behind them what the steps pool."""
     openvino, operators = import_openvino(), importlib.import_module("openvino.opset13")
     images = operators.parameter(openvino.PartialShape(shape), np.float32, name="images")
-    return openvino.Model([_chain(operators, steps, images)], [images], "resnet")
+    node, pooled = images, []
+    for step in steps:
+        if isinstance(step, Pool):
+            pooled += _pool(operators, node)
+        else:
+            node = _append(operators, step, node)
+    answer = operators.concat([node, *pooled], 1) if pooled else node
+    return openvino.Model([answer], [images], "resnet")
+
+
+def _pool(ops: Any, maps: Any) -> list[Any]:
+    """Mean and spread of every channel over space."""
+    space = _whole(ops, [2, 3])
+    gaps = ops.subtract(maps, ops.reduce_mean(maps, space, keep_dims=True))
+    variance = ops.reduce_mean(ops.multiply(gaps, gaps), space, keep_dims=False)
+    return [ops.reduce_mean(maps, space, keep_dims=False), ops.sqrt(variance)]
 
 
 def _chain(ops: Any, steps: Sequence[Step], node: Any) -> Any:
@@ -125,6 +142,8 @@ def _append(ops: Any, step: Step, node: Any) -> Any:
             thinned = ops.slice(node, start, stop, stride, _whole(ops, [2, 3]))
             before, after = _whole(ops, [0, step.before, 0, 0]), _whole(ops, [0, step.after, 0, 0])
             return ops.pad(thinned, before, after, "constant", ops.constant(np.float32(0)))
+        case Pool():
+            raise AssertionError("only whole stages are pooled, see build_graph")
         case Answer():
             mean = ops.reduce_mean(node, _whole(ops, [2, 3]), keep_dims=False)
             logits = ops.matmul(mean, _constant(ops, step.weight), transpose_a=False, transpose_b=True)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_core.models.cifar import CifarResNet, PaddedShortcut, TutorialCifarNet
+from resnet_core.models.pooled import pool_stage
 from resnet_core.models.resnet import BasicBlock, Bottleneck, Network, ResidualBlock, ResNet
 from resnet_core.models.whitened import Narrowing, ResNet8, SingleBlock
 
@@ -73,20 +74,26 @@ class Add:
     skip: "tuple[Step, ...]"
 
 
+@dataclass(frozen=True)
+class Pool:
+    """Mean and spread of every channel are kept for the end; the maps go on as they are."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answer:
-    """The mean over height and width, then logits by weight [K,C] and bias [K]."""
+    """The mean over height and width, then logits by weight [K,C] and bias [K]; behind them what was pooled."""
 
     weight: Tensor
     bias: Tensor
 
 
-Step = Convolve | Scale | MaxPool | Relu | Thin | Add | Answer
+Step = Convolve | Scale | MaxPool | Relu | Thin | Add | Pool | Answer
 
 
-def make_plan(model: nn.Module) -> tuple[Step, ...]:
+def make_plan(model: nn.Module, *, features: bool = False) -> tuple[Step, ...]:
     """The steps of a network of ours as it answers in eval mode, float32 on the CPU.
 
+    With `features` the answer is that of `answer_with_features`: logits, then the pooled stages.
     Raises UnknownNetwork for any other network and for one without its head.
     """
     if type(model) not in (ResNet, CifarResNet, TutorialCifarNet, ResNet8):
@@ -94,15 +101,18 @@ def make_plan(model: nn.Module) -> tuple[Step, ...]:
     assert isinstance(model, Network)
     if not model.include_top:
         raise UnknownNetwork("a network without its head")
-    names = (*model.stem_names, *model.stage_names)
-    steps = _in_order([getattr(model, name) for name in names])
+    steps = _in_order([getattr(model, name) for name in model.stem_names])
+    for name in model.stage_names:
+        steps = (*steps, *_in_order([getattr(model, name)]), *([Pool()] if features else []))
     return (*steps, Answer(weight=_held(model.fc.weight), bias=_held(model.fc.bias)))
 
 
 @torch.inference_mode()
 def run_plan(steps: Sequence[Step], images: Tensor) -> Tensor:
-    """Logits [N,K] of images [N,3,H,W] in the precision and memory format of the steps' weights."""
+    """Logits [N,K] of images [N,3,H,W] in the precision and memory format of the steps' weights; with Pool steps
+    float32 [N,K+F]."""
     ours = False  # only what was made here may be written to
+    pooled: list[Tensor] = []
     for step in steps:
         match step:
             case Convolve():
@@ -118,8 +128,11 @@ def run_plan(steps: Sequence[Step], images: Tensor) -> Tensor:
             case Thin():
                 thinned = images[:, :, :: step.stride, :: step.stride]
                 images = F.pad(thinned, (0, 0, 0, 0, step.before, step.after))
+            case Pool():
+                pooled.append(pool_stage(images))
             case Answer():
                 images = F.linear(images.mean((2, 3)), step.weight, step.bias)
+                images = torch.cat([images.float(), *pooled], 1) if pooled else images
         ours = True
     return images
 

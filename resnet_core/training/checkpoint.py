@@ -23,9 +23,13 @@ from resnet_core.data.images import display_name
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.errors import CheckpointError, ModelError, ResNetLabError
 from resnet_core.files import replacing
+from resnet_core.models.pooled import stage_channels
+from resnet_core.models.resnet import Network
 from resnet_core.training.hollow import build_hollow
+from resnet_core.training.unknown_score import THRESHOLD, UnknownScore
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2 has an unknown score beside the weights; a file without one is still written as 1
+UNKNOWN_PREFIX = "unknown."  # of the tensors that belong to the unknown score, not to the network
 MAX_FILE_BYTES = 2 << 30
 
 
@@ -40,6 +44,7 @@ class Checkpoint:
     flip_average: bool = False  # predictions average the picture and its mirror image
     temperature: float = 1.0  # logits are divided by it before the softmax
     unknown_threshold: float | None = None  # below this score the answer is "I do not know this"
+    unknown: UnknownScore | None = None  # what the score is; without it the largest probability
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)  # the resolved TrainConfig and where the run stood
     data_fingerprint: str = ""
@@ -49,6 +54,10 @@ class Checkpoint:
         """A copy with further metrics."""
         return replace(self, metrics={**self.metrics, **metrics})
 
+    def with_unknown(self, score: UnknownScore) -> "Checkpoint":
+        """A copy that refuses pictures by this score, at the threshold it was fitted for."""
+        return replace(self, unknown=score, unknown_threshold=THRESHOLD)
+
 
 def save_checkpoint(
     path: Path, checkpoint: Checkpoint, state_dict: Mapping[str, torch.Tensor], *, half: bool = False
@@ -56,8 +65,11 @@ def save_checkpoint(
     """Writes the file as a whole. With `half`, convolution and linear weights are stored in float16;
     BatchNorm's small running variances would underflow there and stay as they are."""
     tensors = {name: _portable(tensor, half) for name, tensor in state_dict.items()}
+    unknown = checkpoint.unknown
+    if unknown:
+        tensors |= {UNKNOWN_PREFIX + name: _portable(tensor, False) for name, tensor in unknown.tensors().items()}
     header = {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if unknown else 1,
         "architecture": checkpoint.architecture,
         "architecture_arguments": checkpoint.architecture_arguments,
         "class_names": list(checkpoint.class_names),
@@ -65,6 +77,7 @@ def save_checkpoint(
         "flip_average": checkpoint.flip_average,
         "temperature": checkpoint.temperature,
         "unknown_threshold": checkpoint.unknown_threshold,
+        **({"unknown": unknown.to_json()} if unknown else {}),
         "metrics": checkpoint.metrics,
         "training": checkpoint.training,
         "data_fingerprint": checkpoint.data_fingerprint,
@@ -78,16 +91,18 @@ def save_checkpoint(
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """What the file says about itself, without its weights. Raises CheckpointError."""
-    return _parse(_read_header(path), path)
+    header = _read_header(path)
+    return _parse(header, path, _read_tensors(path, only=UNKNOWN_PREFIX) if header.get("unknown") else {})
 
 
 def load_checkpoint(path: Path) -> tuple[Checkpoint, nn.Module]:
     """The description and the model in eval mode, float32, on the CPU. Raises CheckpointError if anything is off."""
     header = _read_header(path)
-    checkpoint = _parse(header, path)
     tensors = _read_tensors(path)
     if _checksum(tensors) != header.get("sha256"):
         raise CheckpointError(_damaged(path))
+    extra = {name: tensors.pop(name) for name in list(tensors) if name.startswith(UNKNOWN_PREFIX)}
+    checkpoint = _parse(header, path, extra)
     model = _build_described(checkpoint, path)
     expected = model.state_dict()
     _check_fit(expected, tensors, path)
@@ -144,15 +159,18 @@ def _read_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+def _read_tensors(path: Path, *, only: str = "") -> dict[str, torch.Tensor]:
+    """All tensors, or those whose name begins with `only`."""
     try:
         with safe_open(path, framework="pt") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+            names = [name for name in opened.keys() if name.startswith(only)]  # noqa: SIM118 (not a dict)
+            return {name: opened.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{_shown(path)} cannot be read to its end; copy it again.") from error
 
 
-def _parse(header: dict[str, Any], path: Path) -> Checkpoint:
+def _parse(header: dict[str, Any], path: Path, extra: Mapping[str, torch.Tensor]) -> Checkpoint:
+    """The description; `extra` are the tensors under UNKNOWN_PREFIX."""
     try:
         threshold = header.get("unknown_threshold")
         return Checkpoint(
@@ -163,12 +181,13 @@ def _parse(header: dict[str, Any], path: Path) -> Checkpoint:
             flip_average=bool(header.get("flip_average", False)),
             temperature=_temperature(header.get("temperature", 1.0)),
             unknown_threshold=None if threshold is None else float(threshold),
+            unknown=_unknown(header.get("unknown"), extra),
             metrics=dict(header.get("metrics", {})),
             training=dict(header.get("training", {})),
             data_fingerprint=str(header.get("data_fingerprint", "")),
             versions=dict(header.get("versions", {})),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, ResNetLabError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ResNetLabError) as error:
         raise CheckpointError(f"{_shown(path)} has an incomplete description ({visible_text(str(error))}).") from error
 
 
@@ -176,6 +195,12 @@ def _class_names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise ValueError("class_names is not a list of names")
     return tuple(value)
+
+
+def _unknown(fields: Any, extra: Mapping[str, torch.Tensor]) -> UnknownScore | None:
+    if not fields and not extra:
+        return None
+    return UnknownScore.from_stored(fields, {name.removeprefix(UNKNOWN_PREFIX): extra[name] for name in extra})
 
 
 def _temperature(value: Any) -> float:
@@ -198,6 +223,8 @@ def _build_described(checkpoint: Checkpoint, path: Path) -> nn.Module:
         raise CheckpointError(
             f"{_shown(path)} names {len(checkpoint.class_names)} classes, but its network has another number."
         )
+    if checkpoint.unknown and isinstance(model, Network) and checkpoint.unknown.width != 2 * sum(stage_channels(model)):
+        raise CheckpointError(f"{_shown(path)} judges what it knows by features that its network does not have.")
     return model
 
 

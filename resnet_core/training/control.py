@@ -1,9 +1,10 @@
 """What people may ask of a training while it runs. Safe to call from any thread; the training looks once a step."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from resnet_core.data.image_gate import visible_text
 from resnet_core.errors import ConfigError
 
 # settings that may change while a run is on, from its next epoch
@@ -12,6 +13,14 @@ CHANGEABLE = ("epochs", "learning_rate", "augment", "mixup", "cutmix", "drop_pat
 
 class StopAsked(Exception):
     """Raised inside the training when it is asked to stop now."""
+
+
+def check_changeable(settings: Iterable[str]) -> None:
+    """Raises ConfigError where one of these settings is fixed once a run has begun."""
+    fixed = [name for name in settings if name not in CHANGEABLE]
+    if fixed:
+        shown = ", ".join(visible_text(str(name))[:60] for name in fixed[:5])
+        raise ConfigError(f"{shown} cannot change while a run is on; {', '.join(CHANGEABLE)} can.")
 
 
 class Control:
@@ -41,9 +50,7 @@ class Control:
     def change(self, **settings: Any) -> None:
         """Other settings from the next epoch on; asked twice, the later value counts. Raises ConfigError for a setting
         that is fixed once a run has begun."""
-        fixed = [name for name in settings if name not in CHANGEABLE]
-        if fixed:
-            raise ConfigError(f"{', '.join(fixed)} cannot change while a run is on; {', '.join(CHANGEABLE)} can.")
+        check_changeable(settings)
         with self._changing:
             self._asked_changes |= settings
 

@@ -83,7 +83,7 @@ class Learner:
         if self._where.device.type == "cpu" and not torch.isfinite(loss):
             raise diverged(number)
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self._config.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip_norm)
@@ -97,7 +97,8 @@ class Learner:
         loss: torch.Tensor = self._criterion(logits, batch.targets)
         if batch.mixture is None:
             return loss
-        return batch.mixture.share * loss + (1 - batch.mixture.share) * self._criterion(logits, batch.mixture.targets)
+        others: torch.Tensor = self._criterion(logits, batch.mixture.targets)
+        return batch.mixture.share * loss + (1 - batch.mixture.share) * others
 
     def state(self) -> dict[str, Any]:
         """Plain tensors and numbers from which `restore` goes on."""

@@ -17,7 +17,7 @@ from typing import Any
 from resnet_core.data.datasets import DatasetSpec, load_dataset
 from resnet_core.errors import RunError
 from resnet_core.training.config import TrainConfig
-from resnet_core.training.control import Control
+from resnet_core.training.control import Control, check_changeable
 from resnet_core.training.engine import fit
 from resnet_core.training.events import RunEnded
 from resnet_core.training.recorder import RunRecorder, load_resume
@@ -98,6 +98,7 @@ class Runner:
         """Other settings from the run's next epoch on. Raises ConfigError where they cannot change or are out of range,
         RunError unless this program trains the run."""
         job = self._require(run_id)
+        check_changeable(settings)
         job.config.replace(**settings)  # out of range: refused here, where a person sees it
         job.control.change(**settings)
         return job.run
@@ -222,7 +223,7 @@ class Runner:
         job = self._job(run_id)
         if job is None:
             run = self.store.get(run_id)
-            raise RunError(f"Run {run_id} is {run.status()}; only a run under way in this app can be paused.")
+            raise RunError(f"Run {run_id} is {run.status()}; only one under way in this app can be paused or changed.")
         return job
 
 

@@ -15,7 +15,7 @@ from resnet_core.data.datasets import DatasetSpec, folder_dataset, rendered_flow
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.errors import DatasetError
 from resnet_core.inference.classifier import Classifier
-from resnet_core.inference.evaluation import evaluate, expected_calibration_error, score
+from resnet_core.inference.evaluation import evaluate, expected_calibration_error, reliability, score
 from resnet_core.models.zoo import build_model
 from resnet_core.training.checkpoint import Checkpoint
 
@@ -74,6 +74,41 @@ def test_calibration_error_equals_the_papers_formula(seed: int, count: int, clas
             accuracy = (answers == targets)[inside].double().mean()
             expected += float(inside.double().mean() * (accuracy - confidence[inside].mean()).abs())
     assert expected_calibration_error(probabilities, targets, bins=bins) == pytest.approx(expected, abs=1e-9)
+
+
+def test_reliability_by_hand() -> None:
+    """0.95 and 1.0 share the last bin, one of them right; 0.5 belongs to the bin that ends there."""
+    probabilities = torch.tensor([[0.95, 0.05], [0.0, 1.0], [0.5, 0.5]])
+    low, high = reliability(probabilities, torch.tensor([0, 0, 0]))
+    assert (high.confidence, high.accuracy, high.count) == (pytest.approx(0.975), 0.5, 2)
+    assert (low.confidence, low.accuracy, low.count) == (pytest.approx(0.5), 1.0, 1)
+    assert high.to_json() == [0.975, 0.5, 2]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 60), bins=st.integers(1, 20))
+def test_the_diagram_s_gaps_add_up_to_the_calibration_error(seed: int, count: int, bins: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    probabilities = torch.randn(count, 4, generator=generator).mul(3).softmax(1)
+    targets = torch.randint(4, (count,), generator=generator)
+    found = reliability(probabilities, targets, bins=bins)
+    assert sum(bin.count for bin in found) == count
+    assert [bin.confidence for bin in found] == sorted(bin.confidence for bin in found)
+    gaps = sum(bin.count * abs(bin.confidence - bin.accuracy) for bin in found) / count
+    assert gaps == pytest.approx(expected_calibration_error(probabilities, targets, bins=bins), abs=1e-6)
+
+
+def test_the_share_that_is_refused_is_told_where_the_model_refuses(
+    classifier: Classifier, flowers: DatasetSpec
+) -> None:
+    assert evaluate(classifier, flowers).unknown_rate is None
+    inputs = torch.stack([classifier.checkpoint.preprocessing(flowers.source.load(p.path)) for p in flowers.val])
+    scores = classifier.judge(inputs).scores
+    threshold = float(scores.sort().values[5])
+    refusing = Classifier(replace(classifier.checkpoint, unknown_threshold=threshold), classifier.model)
+    content = evaluate(refusing, flowers).to_json()
+    assert content["unknown_rate"] == pytest.approx(float((scores < threshold).double().mean()), abs=1 / 14)
+    assert sum(row["n"] for row in content["reliability"]) == content["n"]
 
 
 def test_score_by_hand() -> None:

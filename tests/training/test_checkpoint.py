@@ -243,7 +243,7 @@ def test_foreign_safetensors_are_named_as_such(tmp_path: Path, model: nn.Module)
 
 
 def test_a_newer_format_is_named_as_such(saved: Path) -> None:
-    rewrite(saved, format_version=2)
+    rewrite(saved, format_version=3)
     assert "newer" in refusal(saved)
 
 
