@@ -5,25 +5,25 @@ Failures arrive as the sentence of a gr.Error.
 """
 
 import dataclasses
-from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from PIL import Image
 
-from demo.classification_tab import HEAVY, TOGETHER
-from demo.desk import BATCH
 from demo.feature_maps_tab import DEFAULT_LAYER, heat_picture, look
-from demo.photo import Photo, Picture, read_upload
+from demo.many_answers import answer_all
+from demo.photo import Photo, Picture
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services
+from demo.turns import HEAVY, TOGETHER
 from resnet_core.data.images import ReadImage
+from resnet_core.data.picture_files import PictureFile
 from resnet_core.errors import ConfigError, ResNetLabError
 from resnet_core.training.presets import make_config
 
 if TYPE_CHECKING:
-    from resnet_core.inference.classifier import Classification, Classifier
+    from resnet_core.inference.classifier import Classification
 
 MANY_LIMIT = 500  # pictures a call of /classify_many
 
@@ -81,22 +81,25 @@ def _add_pictures(services: Services) -> None:
         return sheet, {"layer": layer, "model": model, **facts}
 
     @failing_in_a_sentence
-    def grad_cam(image: ReadImage, layer: str, label: str, model: str) -> tuple[Image.Image, dict[str, Any]]:
+    def grad_cam(image: ReadImage, layer: str, label: str, model: str, against: str) -> tuple[Image.Image, Any]:
         classifier = services.classifier(model)
         names = classifier.class_names
-        if label and label not in names:
-            raise ConfigError(f"This model has no class “{label[:60]}”; it has {', '.join(names[:10])}.")
+        _check_classes(names, label, against)
         answered = services.classify(model, _required(image).image, top_k=1).predictions[0].label
         chosen = label or answered
-        heat = services.desk.run(lambda: heat_picture(classifier, image, layer, names.index(chosen)))
-        return heat, {"layer": layer, "model": model, "label": chosen}
+        index, other = names.index(chosen), names.index(against) if against else None
+        heat = services.desk.run(lambda: heat_picture(classifier, image, layer, index, other))
+        facts = {"layer": layer, "model": model, "label": chosen}
+        return heat, {**facts, "against": against} if against else facts
 
     heavy: dict[str, Any] = {"concurrency_id": HEAVY, "concurrency_limit": 2}
     trigger.click(classify, [photo, model, top_k], answer, api_name="classify", **TOGETHER)
     trigger.click(classify_many, [files, model, top_k], answer, api_name="classify_many", **heavy)
     trigger.click(feature_maps, [photo, layer, model, scale], [picture, answer], api_name="feature_maps", **heavy)
     layer_of_interest = gr.Textbox("layer4", label="layer", visible=False)
-    trigger.click(grad_cam, [photo, layer_of_interest, label, model], [picture, answer], api_name="grad_cam", **heavy)
+    against = gr.Textbox("", label="against", visible=False)
+    asked = [photo, layer_of_interest, label, model, against]
+    trigger.click(grad_cam, asked, [picture, answer], api_name="grad_cam", **heavy)
 
 
 def _add_models(services: Services) -> None:
@@ -148,40 +151,31 @@ def _add_training(services: Services) -> None:
         return _state(services, services.runner.stop(run_id, after_epoch=bool(after_epoch)).run_id)
 
     @failing_in_a_sentence
+    def change_training(run_id: str, settings: dict[str, Any]) -> dict[str, Any]:
+        return _state(services, services.runner.change(run_id, **_allowed(services, settings)).run_id)
+
+    @failing_in_a_sentence
     def run_events(run_id: str, cursor: int = 0) -> dict[str, Any]:
         read = services.read(run_id, max(0, _whole(cursor, "cursor")))
         return {"events": list(read.events), "cursor": read.cursor, "status": read.status}
 
-    for end_point in (list_runs, start_training, pause_training, resume_training, stop_training, run_events):
+    for end_point in (
+        list_runs, start_training, pause_training, resume_training, stop_training, change_training, run_events
+    ):  # fmt: skip
         gr.api(end_point, api_name=end_point.__name__, queue=False)
 
 
 def _many(services: Services, paths: list[str], model: str, top_k: int) -> list[dict[str, Any]]:
     """Every picture's answer or sentence, in order; other visitors' photos come in between two batches."""
-    classifier = services.classifier(model)
-    answers: list[dict[str, Any]] = []
-    for start in range(0, len(paths), BATCH):
-        chosen = [(path, Path(path).name) for path in paths[start : start + BATCH]]
-        asked = [_ask(services, classifier, path, name, top_k) for path, name in chosen]
-        answers += [_told(question, name) for question, (_, name) in zip(asked, chosen, strict=True)]
-    return answers
+    files = [PictureFile(name=Path(path).name, content=Path(path)) for path in paths]
+    answers = answer_all(services.desk, services.classifier(model), files, top_k=top_k)
+    return [_told(answer, file.name) for answer, file in zip(answers, files, strict=True)]
 
 
-def _ask(services: Services, classifier: "Classifier", path: str, name: str, top_k: int) -> "Future[Classification]":
-    """The answer to come; a picture that cannot be read has failed already."""
-    try:
-        return services.desk.classify(classifier, read_upload(path, name).image, top_k=top_k)
-    except (gr.Error, ResNetLabError) as error:
-        failed: Future[Any] = Future()
-        failed.set_exception(error)
-        return failed
-
-
-def _told(question: "Future[Classification]", name: str) -> dict[str, Any]:
-    try:
-        return answer_json(question.result(), name)
-    except (gr.Error, ResNetLabError) as error:
-        return {"image": name, "predictions": [], "unknown": False, "error": getattr(error, "message", str(error))}
+def _told(answer: "Classification | ResNetLabError", name: str) -> dict[str, Any]:
+    if isinstance(answer, ResNetLabError):
+        return {"image": name, "predictions": [], "unknown": False, "error": str(answer)}
+    return answer_json(answer, name)
 
 
 def _state(services: Services, run_id: str) -> dict[str, Any]:
@@ -207,6 +201,12 @@ def _allowed(services: Services, settings: Any) -> dict[str, Any]:
     if given.get("init_from") and not services.local:
         raise ConfigError("init_from names a file of this machine; only people at it may do that.")
     return given
+
+
+def _check_classes(names: tuple[str, ...], *asked: str) -> None:
+    for label in asked:
+        if label and label not in names:
+            raise ConfigError(f"This model has no class “{label[:60]}”; it has {', '.join(names[:10])}.")
 
 
 def _required(image: ReadImage | None) -> ReadImage:

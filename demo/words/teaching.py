@@ -78,6 +78,11 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "It knows only these classes: anything else is taken for one of them.",
         "它只认识这些类别：其他任何东西都会被认作其中之一。",
     ),
+    "teaching_some_unknown": (
+        "It refuses what looks very unlike its pictures (and about 1 in 20 of your own); much else is still taken for "
+        "one of these classes.",
+        "与所学图片差异很大的会被拒绝（您自己的图片约有 1/20 也会被拒绝）；许多其他东西仍会被认作这些类别之一。",
+    ),
     "teaching_drop": ("Drop a photo to ask the model you taught.", "放入照片，询问您训练的模型。"),
     "teaching_not_yet": ("Teach a model first.", "请先训练一个模型。"),
     "teaching_promoted": (

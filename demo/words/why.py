@@ -68,6 +68,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "第一次需要让每张训练图片通过网络一次：3,000 张照片大约一分钟。",
     ),
     "why_nearest_alike": ("{label} · {similarity}", "{label} · 相似度 {similarity}"),
+    "why_nearest_unit": ("pictures", "张图片"),
     "why_nearest_reading": ("Reading the training pictures", "正在读取训练图片"),
 }
 

@@ -83,7 +83,10 @@ def test_many_pictures_are_answered_in_order_and_a_bad_one_does_not_stop_the_res
     roses = DAISY.with_name("roses.png")
     answers = client.predict([handle_file(p) for p in (DAISY, bad, roses)], api_name="/classify_many")
     assert [answer["image"] for answer in answers] == ["daisy.png", "notes.jpg", "roses.png"]
-    assert answers[0]["predictions"] == client.predict(handle_file(DAISY), api_name="/classify")["predictions"]
+    alone = client.predict(handle_file(DAISY), api_name="/classify")["predictions"]
+    assert [each["label"] for each in answers[0]["predictions"]] == [each["label"] for each in alone]
+    for together, each in zip(answers[0]["predictions"], alone, strict=True):  # a batch rounds in another order
+        assert together["probability"] == pytest.approx(each["probability"], abs=1e-5)
     assert answers[1]["predictions"] == []
     assert "notes.jpg is not an image this app can read (looks like text)" in answers[1]["error"]
     assert answers[2]["error"] is None
@@ -115,6 +118,11 @@ def test_grad_cam_explains_the_answer_and_any_class_asked_for(client: Client):
     heat_of_other, facts = client.predict(handle_file(DAISY), "layer4", other, api_name="/grad_cam")
     assert facts["label"] == other
     with Image.open(heat) as one, Image.open(heat_of_other) as two:
+        assert one.size == two.size
+        assert one.tobytes() != two.tobytes()
+    contrast, facts = client.predict(handle_file(DAISY), "layer4", best, "flowers", other, api_name="/grad_cam")
+    assert facts == {"layer": "layer4", "model": "flowers", "label": best, "against": other}
+    with Image.open(heat) as one, Image.open(contrast) as two:
         assert one.size == two.size
         assert one.tobytes() != two.tobytes()
 
@@ -163,6 +171,8 @@ def test_an_unknown_layer_scale_or_class_is_a_sentence(client: Client):
     assert "layer9" in refusal(client, picture, "layer9", api_name="/feature_maps")
     assert "rainbow" in refusal(client, picture, "layer1", "flowers", "rainbow", api_name="/feature_maps")
     assert "no class “cat”" in refusal(client, picture, "layer4", "cat", api_name="/grad_cam")
+    assert "no class “cat”" in refusal(client, picture, "layer4", "tulips", "flowers", "cat", api_name="/grad_cam")
+    assert "two different" in refusal(client, picture, "layer4", "tulips", "flowers", "tulips", api_name="/grad_cam")
     assert refusal(client, picture, "fc", api_name="/grad_cam")
 
 
@@ -206,8 +216,11 @@ def test_a_training_is_started_paused_resumed_watched_stopped_and_asked(client: 
     paused = wait_until(client, run_id, "paused")
     assert client.predict(run_id, paused["cursor"], api_name="/run_events")["events"] == []
     client.predict(run_id, api_name="/pause_training")  # twice does no harm
+    client.predict(run_id, {"learning_rate": 0.0125}, api_name="/change_training")
     client.predict(run_id, api_name="/resume_training")
-    wait_until(client, run_id, "running", after="EpochEnded")
+    changed = wait_until(client, run_id, "running", after="Changed")
+    [change] = [event for event in changed["events"] if event["event"] == "Changed"]
+    assert change["settings"] == {"learning_rate": 0.0125}
     client.predict(run_id, True, api_name="/stop_training")
     whole = wait_until(client, run_id, "stopped")
 
@@ -225,6 +238,27 @@ def test_a_training_is_started_paused_resumed_watched_stopped_and_asked(client: 
         answer = client.predict(handle_file(DAISY), model, api_name="/classify")
         assert sorted(p["label"] for p in answer["predictions"]) == ["red", "yellow"]
     assert run_id in {entry["name"] for entry in client.predict(api_name="/list_models")}
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"model": "resnet18"}, "model cannot change while a run is on"),
+        ({"<b>": 1}, "<b> cannot change"),
+        ({"epochs": 0}, "Epochs must be a whole number from 1"),
+        ("epochs", "settings must be an object"),
+    ],
+)
+def test_an_impossible_change_is_a_sentence_and_changes_nothing(
+    client: Client, meadow: Path, settings: Any, sentence: str
+):
+    run_id = client.predict(str(meadow), {"epochs": 5000}, api_name="/start_training")["run_id"]
+    try:
+        assert sentence in refusal(client, run_id, settings, api_name="/change_training")
+    finally:
+        client.predict(run_id, api_name="/stop_training")
+    whole = wait_until(client, run_id, "stopped")
+    assert "Changed" not in {event["event"] for event in whole["events"]}
 
 
 @pytest.mark.parametrize("run_id", ["nobody", "..", "../runs", "", "/etc", "\x00", "x" * 300])

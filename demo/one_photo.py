@@ -1,0 +1,161 @@
+"""“One photo”: a photo in, an answer out, with how sure the network is and what it saw."""
+
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from demo.examples import example_pictures
+from demo.history.history import entry_of
+from demo.history_section import history_section
+from demo.markup import answer_card, class_color, empty_card
+from demo.opened import refresh_open
+from demo.photo import Picture, photo_input
+from demo.sentences import failing_in_a_sentence
+from demo.services import Services, model_choices
+from demo.sureness import (
+    at_threshold,
+    connect_sureness,
+    page_threshold,
+    reliable_words,
+    score_words,
+    sureness_panel,
+)
+from demo.text import label, language_of, say
+from demo.turns import TOGETHER
+from demo.what_if_section import what_if_section
+from demo.why_section import why_section
+from resnet_core.data.images import ReadImage
+
+if TYPE_CHECKING:
+    from resnet_core.inference.classifier import Classification, Classifier
+
+SURE, LIKELY = 0.9, 0.6  # from here on the words are "quite sure" and "probably"
+
+
+def answer_html(services: Services, photo: ReadImage, model: str, top_k: int, language: str) -> tuple[str, Any]:
+    """The answer card, and the square the network saw. Raises ResNetLabError."""
+    result = services.classify(model, photo.image, top_k=max(1, int(top_k or 5)))
+    return card_html(services.classifier(model), photo, result, language), result.seen
+
+
+def card_html(
+    classifier: "Classifier",
+    photo: ReadImage,
+    result: "Classification",
+    language: str,
+    threshold: float | None = None,
+) -> str:
+    """The answer card of a result; `threshold` is the page's own, where the visitor has moved it."""
+    best, checkpoint = result.predictions[0], classifier.checkpoint
+    if result.unknown:
+        headline, sureness = say("unknown", language), say("nearest", language, label=best.label)
+    else:
+        reliable = reliable_words(checkpoint, result, language)
+        headline = best.label
+        sureness = " · ".join(filter(None, (sureness_words(best.probability, language), reliable)))
+    index = {name: position for position, name in enumerate(classifier.class_names)}
+    bars = [(p.label, p.probability, class_color(index[p.label])) for p in result.predictions]
+    how = checkpoint.preprocessing.describe()
+    notes = [
+        *filter(None, [score_words(result, checkpoint, language, threshold)]),
+        say("took", language, milliseconds=f"{result.seconds * 1000:.0f}", engine=engine_title(classifier.engine_name)),
+        *photo.notes,
+        say("preprocessing", language, how=how),
+    ]
+    return answer_card(headline, sureness, bars, notes, unknown=result.unknown)
+
+
+def sureness_words(probability: float, language: str) -> str:
+    """ "Quite sure · 97 %" and the like."""
+    word = "certain" if probability >= SURE else "likely" if probability >= LIKELY else "unsure"
+    return f"{say(word, language)} · {probability:.0%}"
+
+
+def engine_title(name: str) -> str:
+    """What people call the engine that computed an answer."""
+    family, _, precision = name.partition("-")
+    title = {"openvino": "OpenVINO", "folded": "PyTorch, BatchNorm folded"}.get(family, "PyTorch")
+    return f"{title}, {precision}" if precision else title
+
+
+def one_photo_tab(services: Services, page: gr.Blocks) -> gr.Tab:
+    """Builds the tab; when the page opens, it waits for the network and says so."""
+    with gr.Tab(label("one_tab"), id="one") as tab:
+        with gr.Row():  # on a phone the answer follows the photo at once
+            with gr.Column(scale=5, min_width=300):
+                photo = photo_input(label=label("photo"), height=340, elem_id="classify-photo")
+            with gr.Column(scale=6, min_width=300):
+                card = gr.HTML(empty_card(say("loading")), elem_id="classify-answer")
+        with gr.Row():
+            with gr.Column(scale=5, min_width=300):
+                gr.Examples(
+                    example_pictures(services.data_dir), photo, label=label("examples"), elem_id="classify-examples"
+                )
+            with gr.Column(scale=6, min_width=300):
+                model = gr.Dropdown(
+                    model_choices(services), value="flowers", label=label("model"), elem_id="classify-model"
+                )
+                seen, top_k = _more()
+                sure = sureness_panel()
+        why_section(services, photo, model)
+        what_if_section(services, photo, model)
+        history = history_section(photo)
+
+    @failing_in_a_sentence
+    def classify_photo(
+        picture: ReadImage | None, name: str, count: float, moved: Any, request: gr.Request
+    ) -> tuple[Any, ...]:
+        language = language_of(request)
+        if picture is None:
+            return empty_card(say("drop_photo", language)), None, gr.skip()
+        card, result = _judged(services, picture, name, count, moved, language)
+        return card, result.seen, entry_of(picture, result, name)
+
+    @failing_in_a_sentence
+    def judge_again(picture: ReadImage | None, name: str, count: float, moved: Any, request: gr.Request) -> Any:
+        return _judged(services, picture, name, count, moved, language_of(request))[0] if picture else gr.skip()
+
+    @failing_in_a_sentence
+    def greet(request: gr.Request) -> tuple[str, Any]:
+        services.ready()
+        return empty_card(say("drop_photo", language_of(request))), _fresh_models(services)
+
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    inputs, outputs = [photo, model, top_k, sure.moved], [card, seen, history]
+    for trigger in (photo.change, model.change):  # a dropdown's `input` comes twice (gradio 6.31)
+        answered = trigger(classify_photo, inputs, outputs, **TOGETHER, **quiet)
+        refresh_open(answered, "why-maps", "what-if")
+    top_k.release(classify_photo, inputs, outputs, **TOGETHER, **quiet)
+    for moved in connect_sureness(sure, services, page, model):
+        moved.then(judge_again, inputs, card, **TOGETHER, **quiet)
+    page.load(greet, None, [card, model], concurrency_limit=None, **quiet)
+    tab.select(lambda: _fresh_models(services), None, model, queue=False, **quiet)
+    return tab
+
+
+def _more() -> tuple[Picture, gr.Slider]:
+    """What is folded away: the square the network saw, and how many answers are shown."""
+    with gr.Accordion(label("more"), open=False):
+        seen = Picture(
+            label=label("seen"),
+            interactive=False,
+            height=200,
+            format="png",
+            buttons=["download"],
+            elem_id="classify-seen",
+        )
+        return seen, gr.Slider(1, 10, 5, step=1, label=label("top_k"), elem_id="classify-top-k")
+
+
+def _judged(
+    services: Services, photo: ReadImage, model: str, top_k: float, moved: Any, language: str
+) -> tuple[str, "Classification"]:
+    """The card and the answer at the page's threshold, where the visitor has moved it for this model."""
+    classifier, threshold = services.classifier(model), page_threshold(moved, model)
+    result = services.classify(model, photo.image, top_k=max(1, int(top_k or 5)))
+    result = at_threshold(result, classifier.checkpoint, threshold)
+    return card_html(classifier, photo, result, language, threshold), result
+
+
+def _fresh_models(services: Services) -> Any:
+    return gr.update(choices=model_choices(services))

@@ -1,0 +1,30 @@
+"""“What if …”: the photo with a brush; the component beside it does the rest (demo/what_if)."""
+
+from typing import Any
+
+import gradio as gr
+
+from demo.opened import refresh_button
+from demo.sentences import failing_in_a_sentence
+from demo.services import Services
+from demo.text import label, language_of
+from demo.turns import HEAVY
+from demo.what_if.what_if import WhatIf, what_if_value
+from resnet_core.data.images import ReadImage
+
+
+def what_if_section(services: Services, photo: Any, model: Any) -> None:
+    """Builds the section; nothing is computed and no photo travels before it is opened."""
+    with gr.Accordion(label("what_if_title"), open=False, elem_id="what-if-section") as section:
+        brush = WhatIf(elem_id="what-if")
+    refresh = refresh_button("what-if")
+
+    @failing_in_a_sentence
+    def show(picture: ReadImage | None, name: str, request: gr.Request) -> dict[str, Any]:
+        class_names = services.classifier(name).class_names if picture else ()
+        return what_if_value(picture, name, class_names, language_of(request))
+
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    gr.on(
+        [section.expand, refresh.click], show, [photo, model], brush, concurrency_id=HEAVY, concurrency_limit=2, **quiet
+    )
