@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from demo.desk import BATCH, Desk
 from demo.live_board.board_feed import BoardRead
+from demo.many_jobs import ManyJobs
 from resnet_core.errors import DeviceError, ResNetLabError, RunError
 from resnet_core.inference.catalog import ModelEntry, checkpoint_path, list_checkpoints
 from resnet_core.training.runs import ENDED, Run, RunStore
@@ -38,6 +39,7 @@ class Services:
         self.store = RunStore(runs_dir)
         self.local = local  # only people at this machine reach the page: they may name folders on it
         self.desk = Desk()
+        self.batches = ManyJobs(self)
         self._lock = threading.Lock()
         self._models: OrderedDict[tuple[str, float], Classifier] = OrderedDict()
         self._warm = threading.Event()
@@ -127,6 +129,7 @@ class Services:
 
     def shutdown(self, timeout: float = 30.0) -> bool:
         """Stops a training in progress, saved, and answers no more photos; True when that worked in time."""
+        self.batches.close()
         self.desk.close(timeout=0)  # a photo under way does not hold up the saving
         return self._runner.shutdown(timeout) if self._runner else True
 

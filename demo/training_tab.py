@@ -7,13 +7,14 @@ from typing import Any
 
 import gradio as gr
 
+from demo.change_section import change_section, followed_run
 from demo.live_board.live_board import LiveBoard, make_poll
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services, run_choices
 from demo.text import label, language_of, say
+from demo.typed_numbers import number, whole
 from demo.uploads import keep_upload
 from resnet_core.data.datasets import list_datasets
-from resnet_core.errors import RunError
 from resnet_core.models.zoo import get_architecture, list_models
 from resnet_core.training.config import AUGMENTATIONS, FREEZE, MEMORY_FORMATS, OPTIMIZERS, SCHEDULES, TrainConfig
 from resnet_core.training.presets import PRESET_TITLES, PRESETS, make_config
@@ -32,9 +33,9 @@ def config_from_form(values: tuple[Any, ...], *, own_data: str | None = None) ->
     form = dict(zip(FIELDS, values, strict=True))
     if own_data:
         form["dataset"] = own_data
-    form["learning_rate"] = _number(form["learning_rate"])
+    form["learning_rate"] = number(form["learning_rate"])
     for field in ("epochs", "batch_size", "image_size"):
-        form[field] = _whole(form[field])
+        form[field] = whole(form[field])
     form["seed"] = int(form["seed"] or 0)
     form["residual"] = None if form["residual"] else False
     form["pretrained"] = form["pretrained"] or None
@@ -106,6 +107,7 @@ def training_tab(services: Services) -> gr.Tab:
                 [(label("newest_run"), ""), *run_choices(services)], value="", label=label("run"), elem_id="train-run"
             )
             board = LiveBoard(make_poll(services))
+            change_section(services, run)
     form = [
         dataset, model, preset, epochs, batch_size, learning_rate, image_size, optimizer, schedule, augment,
         pretrained, residual, freeze, seed, device, precision, memory_format, compiled, name,
@@ -157,27 +159,21 @@ def _wire_controls(
 ) -> None:
     pause, resume, stop, stop_epoch = controls
 
-    def followed(run_id: str) -> str:
-        found = run_id or services.current_run_id()
-        if not found:
-            raise RunError(say("no_run"))
-        return found
-
     @failing_in_a_sentence
     def pause_run(run_id: str) -> None:
-        services.runner.pause(followed(run_id))
+        services.runner.pause(followed_run(services, run_id))
 
     @failing_in_a_sentence
     def resume_run(run_id: str) -> str:
-        return services.runner.resume(followed(run_id)).run_id
+        return services.runner.resume(followed_run(services, run_id)).run_id
 
     @failing_in_a_sentence
     def stop_run(run_id: str) -> None:
-        services.runner.stop(followed(run_id))
+        services.runner.stop(followed_run(services, run_id))
 
     @failing_in_a_sentence
     def stop_run_after_epoch(run_id: str) -> None:
-        services.runner.stop(followed(run_id), after_epoch=True)
+        services.runner.stop(followed_run(services, run_id), after_epoch=True)
 
     def on_status(event: gr.EventData) -> tuple[Any, ...]:
         can = buttons_for(str(event.status))
@@ -209,18 +205,3 @@ def _show_preset(preset: str, dataset: str) -> tuple[Any, ...]:
         "" if rate is None else f"{rate:g}",
         str(settings.get("image_size", "")),
     )
-
-
-def _number(value: Any) -> float | None:
-    """A typed number; what is no number is kept as it is, for the config to refuse by name."""
-    if value is None or str(value).strip() == "":
-        return None
-    try:
-        return float(str(value).replace(",", "."))
-    except ValueError:
-        return value  # type: ignore[no-any-return]
-
-
-def _whole(value: Any) -> Any:
-    number = _number(value)
-    return int(number) if isinstance(number, float) and number.is_integer() else number

@@ -1,5 +1,6 @@
 """The command line: results on stdout, one sentence on stderr, exit 0, 1 or 2; stopped by signals with all saved."""
 
+import csv
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,7 +189,7 @@ def test_a_runs_folder_that_cannot_be_written(place: str, run: Run, tmp_path: Pa
 
 
 def test_an_unforeseen_fault_is_one_sentence_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from resnet_core import commands
+    from resnet_core.commands import overview
 
     for fault in (
         ZeroDivisionError("boom"),
@@ -199,7 +201,7 @@ def test_an_unforeseen_fault_is_one_sentence_too(run: Run, monkeypatch: pytest.M
         def broken(_: object, fault: Exception = fault) -> int:
             raise fault
 
-        monkeypatch.setitem(commands.COMMANDS, "models", broken)
+        monkeypatch.setattr(overview, "models", broken)
         ran = run("models", "list")
         one_sentence(ran.err)
         assert ran.code == 1
@@ -304,7 +306,8 @@ def test_a_broken_picture_among_good_ones(run: Run, colors: Path, checkpoint: Pa
     broken, empty, missing = tmp_path / "bröken 🌼.png", tmp_path / "empty.jpg", tmp_path / "missing.jpg"
     broken.write_bytes(good.read_bytes()[:40])
     empty.write_bytes(b"")
-    pictures = [good, broken, good, empty, missing, tmp_path, colors / "val" / "blue" / "1.png"]
+    (tmp_path / "bare").mkdir()
+    pictures = [good, broken, good, empty, missing, tmp_path / "bare", colors / "val" / "blue" / "1.png"]
     ran = run("predict", *pictures, "--checkpoint", checkpoint, "--top-k", 1, "--json")
     assert ran.code == 1
     assert ran.err == ""
@@ -481,3 +484,38 @@ def test_names_that_are_no_utf8_stay_valid_json(run: Run, tmp_path: Path) -> Non
     assert (ran.code, ran.err) == (0, "")
     assert ran.lines[-1]["status"] == "finished"
     assert len(ran.lines[1]["class_names"]) == 2
+
+
+# ---- Many pictures ---------------------------------------------------------------------------------------------
+
+
+def test_a_folder_and_a_zip_stand_for_their_pictures_and_all_come_into_one_table(
+    run: Run, colors: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    packed, table = tmp_path / "more.zip", tmp_path / "answers.csv"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.write(colors / "val/red/1.png", "red/=1.png")
+        archive.writestr("red/broken.png", b"\x89PNG\r\n\x1a\n broken")
+    ran = run("predict", colors / "val", packed, "--checkpoint", checkpoint, "--json", "--top-k", 1, "--csv", table)
+    assert ran.code == 1
+    names = [f"{colors}/val/{name}" for name in ("blue/0.png", "blue/1.png", "blue/2.png", "red/0.png", "red/1.png")]
+    assert [line["image"].replace(os.sep, "/") for line in ran.lines[:5]] == names
+    assert [line["image"] for line in ran.lines[6:]] == [f"{packed}/red/=1.png", f"{packed}/red/broken.png"]
+    assert [len(line["predictions"]) for line in ran.lines] == [1] * 7 + [0]
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines()))
+    assert [row["file"] for row in rows] == [line["image"] for line in ran.lines]
+    for row, line in zip(rows[:7], ran.lines, strict=False):
+        assert row["answer"] == line["predictions"][0]["label"]
+        assert float(row["probability"]) == pytest.approx(line["predictions"][0]["probability"], abs=1e-6)
+        assert float(row["p(blue)"]) + float(row["p(red)"]) == pytest.approx(1, abs=1e-5)
+        assert row["right"] == ("yes" if row["answer"] == row["folder says"] else "no")
+    assert [row["folder says"] for row in rows] == ["blue"] * 3 + ["red"] * 5
+    assert "broken.png is incomplete" in rows[7]["reason"]
+
+
+def test_a_table_that_cannot_be_written_is_named_before_anything_is_asked(
+    run: Run, colors: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    ran = run("predict", colors / "val", "--checkpoint", checkpoint, "--csv", tmp_path / "nowhere" / "a.csv")
+    one_sentence(ran.err)
+    assert (ran.code, ran.out) == (2, "")
