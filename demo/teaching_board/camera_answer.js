@@ -1,0 +1,82 @@
+// The camera asks the taught model, a few times a second. The component's own text is the model's name.
+
+const PAUSE_MS = 150; // between an answer and the next question
+
+const root = element.querySelector(".ca");
+const find = (name) => element.querySelector(`.ca-${name}`);
+const camera = makeCamera();
+const video = find("video");
+let running = false;
+
+function complain(sentence) {
+  find("problem").hidden = !sentence;
+  find("problem").textContent = sentence;
+}
+
+function barOf(row) {
+  const item = make("li");
+  const track = make("span", "ca-track");
+  const bar = make("span", "ca-bar");
+  bar.style.width = `${Math.max(0.4, 100 * row.share).toFixed(1)}%`;
+  bar.style.background = COLORS[row.color % COLORS.length];
+  track.append(bar);
+  item.append(make("span", "ca-label", row.label), track, make("span", "ca-number", `${(100 * row.share).toFixed(0)}%`));
+  return item;
+}
+
+function show(reply) {
+  complain("");
+  find("sure").textContent = reply.sure;
+  find("headline").textContent = reply.headline;
+  find("bars").replaceChildren(...reply.bars.map(barOf));
+  root.dataset.answers = Number(root.dataset.answers) + 1;
+}
+
+async function askOn() {
+  while (running) {
+    if (!element.isConnected || video.offsetParent === null) {
+      stop(); // nobody sees it: the camera is let go
+      return;
+    }
+    const frame = camera.grab(video);
+    if (frame) {
+      let reply = null;
+      try {
+        reply = await server.camera_answer({ model: props.value, content: frame, language });
+      } catch (problem) {
+        console.warn(problem);
+      }
+      if (!running) return;
+      if (reply === null || typeof reply !== "object") complain(say("no_answer"));
+      else if (reply.error) complain(String(reply.error));
+      else show(reply);
+    }
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+  }
+}
+
+async function start() {
+  try {
+    await camera.showIn(video);
+  } catch (problem) {
+    complain(say(table[problem.message] ? problem.message : "camera_none"));
+    return;
+  }
+  running = true;
+  find("stage").hidden = false;
+  find("toggle").textContent = say("close_camera");
+  askOn();
+}
+
+function stop() {
+  running = false;
+  camera.close();
+  find("stage").hidden = true;
+  find("toggle").textContent = say("ask_camera");
+}
+
+find("toggle").textContent = say("ask_camera");
+find("toggle").addEventListener("click", () => (running ? stop() : start()));
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState !== "visible" && running) stop();
+});

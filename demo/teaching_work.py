@@ -1,0 +1,147 @@
+"""What the buttons of “Teach your own” do, without a page: teach, put on the shelf, ask, promote to a fine-tuning."""
+
+from __future__ import annotations
+
+import io
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from demo.one_photo import answer_html
+from demo.services import Services
+from demo.teaching_board.board_requests import decode_picture, read_request
+from demo.teaching_board.classroom import Classroom
+from demo.teaching_board.classrooms import Classrooms
+from demo.text import say
+from resnet_core.data.image_gate import visible_text
+from resnet_core.data.images import ReadImage, read_image
+from resnet_core.errors import DatasetError, ResNetLabError
+from resnet_core.inference.catalog import checkpoint_path
+from resnet_core.inference.shelf import PREFIX, ModelEntry, shelf_of
+
+if TYPE_CHECKING:
+    from resnet_core.training.looking import Backbone, LookMemory
+    from resnet_core.training.runs import Run
+    from resnet_core.training.teaching import TeachingReport
+
+log = logging.getLogger(__name__)
+
+ANSWERS = 5  # bars
+MAX_TITLE = 60
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """A finished teaching: the model's place on the shelf and what there is to say about it."""
+
+    entry: ModelEntry
+    report: TeachingReport
+    refuses_unknown: bool
+
+
+class TeachingWork:
+    """One for the app. What was computed of pictures is kept here, so teaching again costs only the new ones."""
+
+    def __init__(self, services: Services, rooms: Classrooms) -> None:
+        self.services = services
+        self.rooms = rooms
+        self._memory: LookMemory | None = None
+
+    def teach(self, session: object, model: str, title: str, *, progress: Progress | None = None) -> Lesson:
+        """Teaches the session's classes to a copy of `model` and puts it on the shelf. Raises ResNetLabError."""
+        from resnet_core.inference.taught import refusing_unknown
+        from resnet_core.training.teaching import teach
+
+        room = self.rooms.open(session)
+        classes = [each.name for each in room.classes()]
+        taught = teach(
+            room.examples(),
+            self._backbone(model),
+            classes=classes,
+            memory=self._looks(),
+            progress=progress,
+            in_turn=self.services.desk.run,
+        )
+        checkpoint = self.services.desk.run(partial(refusing_unknown, taught))
+        shelf = shelf_of(self.services.store)
+        entry = shelf.add(checkpoint, taught.state_dict, name=visible_text(title)[:MAX_TITLE])
+        return Lesson(entry=entry, report=taught.report, refuses_unknown=checkpoint.unknown is not None)
+
+    def promote(self, session: object, model: str, way: str) -> tuple[Run, int, int]:
+        """Writes the pictures as a data set and starts a training from the taught model; (run, train, val pictures)."""
+        from resnet_core.training.presets import make_config
+        from resnet_core.training.promotion import fine_tuning_settings, write_dataset
+        from resnet_core.training.teaching import gather
+
+        room, path = self.rooms.open(session), checkpoint_path(_taught(model), self.services.store)
+        runner, backbone = self.services.runner, self._backbone(model)
+        material = gather(room.examples(), backbone, self._looks(), in_turn=self.services.desk.run)
+        title = next((e.title for e in shelf_of(self.services.store).list() if e.name == model), model)
+        place = self.services.data_dir / "taught" / f"{model.removeprefix(PREFIX)}-{time.strftime('%Y%m%d-%H%M%S')}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        folder = write_dataset(material, place.resolve())
+        settings = fine_tuning_settings(backbone.checkpoint, way=way)
+        config = make_config(dataset=str(folder), init_from=str(path.resolve()), name=title, **settings)
+        val = sum(1 for _ in (folder / "val").rglob("*.*"))
+        return runner.start(config), len(material.examples) - val, val
+
+    def answer(self, picture: ReadImage, model: str, language: str) -> str:
+        """The card of what the taught model says to a photo. Raises ResNetLabError."""
+        return answer_html(self.services, picture, _taught(model), ANSWERS, language)[0]
+
+    def answer_camera(self, request: object) -> dict[str, Any]:
+        """What it says to a frame that a script has sent: {"headline", "sure", "bars": [{"label", "share", "color"}]},
+        or {"error": sentence}; never raises."""
+        try:
+            asked = read_request(request)
+            language = "zh" if str(asked.get("language", "")).startswith("zh") else "en"
+            return self._answer_frame(decode_picture(asked.get("content")), str(asked.get("model") or ""), language)
+        except ResNetLabError as error:
+            return {"error": str(error)}
+        except Exception:
+            log.exception("the camera's picture could not be answered")
+            return {"error": "Something unexpected went wrong; the log of the app says more."}
+
+    def _answer_frame(self, content: bytes, model: str, language: str) -> dict[str, Any]:
+        classifier = self.services.classifier(_taught(model))
+        image = read_image(io.BytesIO(content), name="camera picture", draft_size=classifier.draft_size)
+        result = self.services.classify(model, image, top_k=ANSWERS)
+        best = result.predictions[0]
+        place = {name: index for index, name in enumerate(classifier.class_names)}
+        bars = [
+            {"label": visible_text(each.label), "share": each.probability, "color": place[each.label]}
+            for each in result.predictions
+        ]
+        nearest = say("nearest", language, label=visible_text(best.label))
+        headline = say("unknown", language) if result.unknown else visible_text(best.label)
+        return {"headline": headline, "sure": nearest if result.unknown else f"{best.probability:.0%}", "bars": bars}
+
+    def room(self, session: object) -> Classroom:
+        """The visitor's classes."""
+        return self.rooms.open(session)
+
+    def _looks(self) -> LookMemory:
+        if self._memory is None:
+            from resnet_core.training.looking import LookMemory
+
+            self._memory = LookMemory()
+        return self._memory
+
+    def _backbone(self, model: str) -> Backbone:
+        from resnet_core.training.looking import make_backbone
+
+        classifier = self.services.classifier(model)
+        title = next((entry.title for entry in self.services.models() if entry.name == model), model)
+        return self.services.desk.run(partial(make_backbone, title, classifier.checkpoint, classifier.model))
+
+
+def _taught(model: str) -> str:
+    """The name, if it is one of the shelf. Raises DatasetError."""
+    if not model.startswith(PREFIX):
+        raise DatasetError(say("teaching_not_yet"))
+    return model

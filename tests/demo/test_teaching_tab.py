@@ -1,0 +1,381 @@
+"""“Teach your own” without a browser: what a visitor collects, what the board may ask, what the buttons do."""
+
+import base64
+import io
+import json
+import os
+import random
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from demo.services import Services
+from demo.teaching_board import classroom as classroom_module
+from demo.teaching_board import classrooms as classrooms_module
+from demo.teaching_board.board_requests import make_answering
+from demo.teaching_board.classroom import Classroom
+from demo.teaching_board.classrooms import KEEP_SECONDS, Classrooms
+from demo.teaching_board.teaching_board import BOARD_SCRIPTS, CAMERA_SCRIPTS, CameraAnswer, TeachingBoard, script
+from demo.teaching_report import report_card
+from demo.teaching_work import TeachingWork
+from demo.words.teaching import BOARD
+from resnet_core.data.images import read_image_with_notes
+from resnet_core.data.preprocessing import Preprocessing
+from resnet_core.data.rendered import render_flower
+from resnet_core.errors import DatasetError
+from resnet_core.models.zoo import build_model
+from resnet_core.training.checkpoint import Checkpoint, save_checkpoint
+from resnet_core.training.config import TrainConfig
+
+SESSION, OTHER = "0123456789abcdef" * 2, "f" * 32
+
+
+def png(seed: int, size: int = 32) -> bytes:
+    out = io.BytesIO()
+    noise = random.Random(seed).randbytes(4 * 4 * 3)
+    Image.frombytes("RGB", (4, 4), noise).resize((size, size)).save(out, format="PNG")
+    return out.getvalue()
+
+
+def flower(name: str, index: int) -> bytes:
+    out = io.BytesIO()
+    render_flower(name, index, seed=5, size=64).save(out, format="PNG")
+    return out.getvalue()
+
+
+@pytest.fixture
+def rooms(tmp_path: Path) -> Classrooms:
+    return Classrooms(tmp_path / "teaching")
+
+
+@pytest.fixture
+def room(rooms: Classrooms) -> Classroom:
+    return rooms.open(SESSION)
+
+
+@pytest.fixture
+def ask(rooms: Classrooms) -> Any:
+    answer = make_answering(rooms)
+
+    def asking(action: str, session: str = SESSION, **fields: Any) -> dict[str, Any]:
+        reply = answer([{"session": session, "action": action, **fields}])
+        assert json.loads(json.dumps(reply)) == reply
+        return reply
+
+    return asking
+
+
+def sent(*contents: bytes) -> list[dict[str, str]]:
+    return [{"name": f"{i}.png", "content": base64.b64encode(c).decode()} for i, c in enumerate(contents)]
+
+
+# what is collected
+
+
+def test_classes_and_pictures_survive_a_restart_of_the_app(rooms: Classrooms, room: Classroom):
+    cats = room.add_class("cats")
+    assert room.add_pictures(cats.class_id, [("a.png", png(1)), ("b.png", png(2))], burst="x") == []
+    again = Classrooms(rooms.folder).open(SESSION)
+    assert [(each.name, len(each.pictures)) for each in again.classes()] == [("cats", 2)]
+    again.add_class("dogs")
+    assert len({each.class_id for each in again.classes()}) == 2
+    groups = {example.group for example in again.examples()}
+    assert groups == {f"{cats.class_id}/x"}
+
+
+def test_visitors_do_not_see_each_other(rooms: Classrooms, room: Classroom):
+    cats = room.add_class("cats")
+    room.add_pictures(cats.class_id, [("a.png", png(1))])
+    assert rooms.open(OTHER).classes() == []
+    for nobody in ("", None, 3, "../" + SESSION, SESSION.upper(), SESSION + "\n", "." * 32):
+        with pytest.raises(DatasetError, match="reload it"):
+            rooms.open(nobody)
+
+
+def test_a_broken_picture_is_named_and_the_rest_goes_on(room: Classroom):
+    cats = room.add_class("cats")
+    refused = room.add_pictures(
+        cats.class_id, [("a.png", png(1)), ("bad.jpg", b""), ("t.html", b"<html>"), ("c", png(2))]
+    )
+    assert len(cats.pictures) == 2
+    assert refused[0] == "bad.jpg is empty (0 bytes)."
+    assert refused[1].startswith("t.html is not an image")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("", "needs a name"), ("  \u202e ", "needs a name"), ("x" * 61, "60 letters"), ("CATS", "class “cats” already"),
+     ("cat\u0301s", None), ("<script>", None)],
+)  # fmt: skip
+def test_class_names_are_any_text_but_empty_long_or_taken(room: Classroom, name: str, sentence: str | None):
+    room.add_class("cats")
+    if sentence is None:
+        assert room.add_class(name).name
+        with pytest.raises(DatasetError, match="already"):
+            room.add_class(f" {name} ")
+    else:
+        with pytest.raises(DatasetError, match=sentence):
+            room.add_class(name)
+
+
+def test_removed_pictures_and_classes_leave_no_file(room: Classroom):
+    cats, dogs = room.add_class("cats"), room.add_class("dogs")
+    room.add_pictures(cats.class_id, [("a", png(1)), ("b", png(2))])
+    room.add_pictures(dogs.class_id, [("c", png(3))])
+    room.remove_picture(cats.class_id, cats.pictures[0].number)
+    room.remove_picture(cats.class_id, 999)
+    room.remove_class(dogs.class_id)
+    assert len(list(room.folder.glob("p*"))) == len(list(room.folder.glob("t*"))) == 1
+    room.clear()
+    assert [path.name for path in room.folder.iterdir()] == ["classes.json"]
+
+
+def test_large_pictures_are_kept_small_and_small_ones_exactly(room: Classroom):
+    cats = room.add_class("cats")
+    room.add_pictures(cats.class_id, [("small", png(1, 32)), ("large", png(2, 1200))])
+    small, large = (example.read(960) for example in room.examples())
+    assert small.size == (32, 32)
+    assert small.tobytes() == Image.open(io.BytesIO(png(1, 32))).tobytes()
+    assert large.size == (384, 384)
+
+
+def test_numbers_are_limited_and_said(room: Classroom, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(classroom_module, "MAX_PICTURES", 3)
+    monkeypatch.setattr(classroom_module, "MAX_CLASSES", 1)
+    cats = room.add_class("cats")
+    refused = room.add_pictures(cats.class_id, [(str(seed), png(seed)) for seed in range(5)])
+    assert len(cats.pictures) == 3
+    assert refused == ["3 pictures are the limit here; 2 were not taken. Remove some, or train a network."]
+    with pytest.raises(DatasetError, match="1 classes are the limit"):
+        room.add_class("dogs")
+
+
+def test_old_folders_are_swept_and_those_in_use_stay(rooms: Classrooms, monkeypatch: pytest.MonkeyPatch):
+    for session in (SESSION, OTHER):
+        rooms.open(session).add_class("cats")
+    (rooms.folder / "something else").mkdir()
+    now = (rooms.folder / SESSION).stat().st_mtime
+    os.utime(rooms.folder / OTHER, (now - KEEP_SECONDS - 5, now - KEEP_SECONDS - 5))
+    assert rooms.sweep(now=now) == 1
+    assert rooms.open(OTHER).classes() == []
+    assert len(rooms.open(SESSION).classes()) == 1
+    monkeypatch.setattr(classrooms_module, "MAX_ROOMS", 0)
+    assert rooms.sweep(now=now) == 1
+    assert [path.name for path in rooms.folder.iterdir()] == ["something else"]
+
+
+def test_a_damaged_list_of_classes_is_an_empty_one(rooms: Classrooms):
+    rooms.open(SESSION).add_class("cats")
+    (rooms.folder / SESSION / "classes.json").write_text('{"classes": [{"id": 3}]}')
+    assert Classrooms(rooms.folder).open(SESSION).classes() == []
+
+
+# what the board may ask
+
+
+def test_the_board_adds_names_fills_and_empties_classes(ask: Any):
+    [cats] = ask("add", name="cats")["classes"]
+    filled = ask("pictures", **{"class": cats["id"]}, burst="one", files=sent(png(1), png(2), b"no"))
+    assert filled["classes"][0] | {"shown": 0} == cats | {"count": 2, "bursts": 1, "shown": 0}
+    assert len(filled["said"]) == 1
+    numbers = filled["classes"][0]["shown"]
+    thumbs = ask("thumbs", pictures=[*numbers, 999])["thumbs"]
+    assert Image.open(io.BytesIO(base64.b64decode(thumbs[str(numbers[0])]))).size == (64, 64)
+    assert len(thumbs) == 2
+    renamed = ask("rename", **{"class": cats["id"]}, name="tigers")["classes"]
+    assert [each["name"] for each in renamed] == ["tigers"]
+    assert ask("forget", **{"class": cats["id"]}, picture=numbers[0])["classes"][0]["count"] == 1
+    by_name = ask("pictures", name="dogs", files=sent(png(3)))["classes"]
+    assert [(each["name"], each["count"]) for each in by_name] == [("tigers", 1), ("dogs", 1)]
+    assert [each["color"] for each in by_name] == [1, 0]  # as the taught model will have them: by name
+    assert ask("remove", **{"class": cats["id"]})["classes"][0]["name"] == "dogs"
+    assert ask("clear")["classes"] == []
+    assert "error" in ask("remove", **{"class": cats["id"]})
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        None, 3, [], [1, 2], {}, {"session": SESSION}, {"session": SESSION, "action": "nothing"},
+        {"session": SESSION, "action": "add", "name": ["x"]}, {"session": SESSION, "action": "__class__"},
+        {"session": SESSION, "action": "pictures", "name": "a", "files": "abc"},
+        {"session": SESSION, "action": "pictures", "name": "a", "files": [{"name": "a", "content": "?"}]},
+        {"session": SESSION, "action": "pictures", "name": "a", "files": [{}] * 33},
+        {"session": SESSION, "action": "pictures", "name": "a", "files": [{"content": 7}]},
+        {"session": SESSION, "action": "forget", "class": "c1", "picture": True},
+        {"session": SESSION, "action": "zip", "path": "/etc/passwd"},
+        {"session": SESSION, "action": "zip", "path": "\0"},
+        {"session": "x" * 40, "action": "state"},
+    ],
+)  # fmt: skip
+def test_whatever_a_browser_sends_gets_a_sentence_and_changes_nothing(rooms: Classrooms, request_: object):
+    reply = make_answering(rooms)(request_)
+    assert list(reply) == ["error"]
+    assert reply["error"].endswith((".", "it."))
+    assert "/" not in reply["error"]
+    assert rooms.open(SESSION).classes() == []
+
+
+def test_a_zip_fills_all_classes_and_only_an_uploaded_one(ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    inside, outside = tmp_path / "uploads" / "ab" / "pets.zip", tmp_path / "pets.zip"
+    inside.parent.mkdir(parents=True)
+    for path in (inside, outside):
+        with zipfile.ZipFile(path, "w") as opened:
+            for name in ("cats", "dogs"):
+                for index in range(3):
+                    opened.writestr(f"pets/{name}/{index}.png", png(index + len(name) * (name == "dogs")))
+            opened.writestr("pets/cats/broken.png", b"nothing")
+    assert ask("zip", path=str(outside), name="pets.zip") == {"error": "The zip did not arrive; choose it again."}
+    filled = ask("zip", path=str(inside), name="pets.zip")
+    assert [(each["name"], each["count"]) for each in filled["classes"]] == [("cats", 3), ("dogs", 3)]
+    assert any("broken.png" in sentence for sentence in filled["said"])
+    monkeypatch.setattr("demo.teaching_board.board_requests.MAX_PICTURES", 8)
+    assert "holds 7 pictures, and there is room for 2" in ask("zip", path=str(inside), name="pets.zip")["error"]
+
+
+def test_the_scripts_know_every_word_they_say():
+    import re
+
+    for names in (BOARD_SCRIPTS, CAMERA_SCRIPTS):
+        whole = script(names)
+        said = set(re.findall(r'\bsay\("(\w+)"', whole)) | set(re.findall(r'sayCount\("(\w+)"', whole))
+        assert said <= BOARD.keys()
+        assert "${value}" not in whole
+    assert {
+        "pictures_one",
+        "bursts_one",
+        "camera_none",
+        "camera_refused",
+        "camera_busy",
+        "camera_insecure",
+    } <= BOARD.keys()
+    assert all(len(words) == 2 and all(words) for words in BOARD.values())
+
+
+def test_the_components_can_be_built_without_a_page(rooms: Classrooms):
+    board, camera = TeachingBoard(make_answering(rooms)), CameraAnswer(lambda _: {})
+    assert board.get_config()["js_on_load"]
+    assert board.teaching_board([{"session": SESSION, "action": "state"}]) == {"classes": [], "said": []}
+    assert camera.camera_answer({}) == {}
+
+
+# what the buttons do
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Services, "_prepare_quietly", lambda self: None)
+        home = tmp_path_factory.mktemp("teach")
+        made = Services(data_dir=home / "data", runs_dir=home / "runs")
+        made.warm_up()
+        made.ready()
+        yield made
+        made.shutdown(30)
+
+
+@pytest.fixture(scope="module")
+def small(services: Services) -> str:
+    """A small untrained network of other classes."""
+    torch.manual_seed(0)
+    run = services.store.create(TrainConfig(name="small"))
+    network = build_model("resnet20", num_classes=4)
+    checkpoint = Checkpoint(
+        architecture="resnet20",
+        architecture_arguments=dict(network.architecture_arguments),
+        class_names=tuple("abcd"),
+        preprocessing=Preprocessing(resize=32, crop=32),
+        flip_average=True,
+    )
+    save_checkpoint(run.folder / "best.safetensors", checkpoint, network.state_dict())
+    return run.run_id
+
+
+def fill(room: Classroom, *names: str, each: int = 6, burst: str = "") -> None:
+    for name in names:
+        kind = name if name in ("roses", "tulips") else "daisy"
+        room.add_pictures(
+            room.class_called(name).class_id, [(f"{i}.png", flower(kind, i)) for i in range(each)], burst=burst
+        )
+
+
+def test_teach_ask_and_promote(services: Services, small: str, rooms: Classrooms, room: Classroom):
+    work, told = TeachingWork(services, rooms), []
+    fill(room, "<b>roses</b>", "tulips")
+    fill(room, "roses", each=4, burst="first")
+    lesson = work.teach(SESSION, small, "my <b>model</b>", progress=lambda *place: told.append(place))
+    assert told[-1] == (16, 16)
+    assert lesson.entry.name in [entry.name for entry in services.models()]
+    card = report_card(lesson.report, lesson.entry.title, "en", refuses_unknown=lesson.refuses_unknown)
+    assert "right</h2>" in card
+    assert "<b>" not in card
+    assert "Most likely between" in card
+    assert "Not judged" in card
+    photo = read_image_with_notes(flower("tulips", 50), name="photo.png")
+    assert work.answer(photo, lesson.entry.name, "en").count("<li>") == 3
+    frame = work.answer_camera([{"model": lesson.entry.name, "content": sent(flower("roses", 9))[0]["content"]}])
+    assert sum(bar["share"] for bar in frame["bars"]) == pytest.approx(1, abs=1e-4)
+    run, train, val = work.promote(SESSION, lesson.entry.name, "frozen")
+    assert train + val == 16
+    assert val >= 2
+    config = run.config()
+    assert (config.freeze, config.model) == ("layer3", "resnet20")
+    assert Path(config.init_from or "").is_file()
+    assert Path(config.dataset).is_relative_to(services.data_dir.resolve() / "taught")
+    services.runner.stop(run.run_id)
+    assert services.runner.wait(60)
+    assert run.status() in ("stopped", "finished")
+
+
+def test_a_class_added_later_costs_only_its_own_pictures(
+    services: Services, small: str, rooms: Classrooms, room: Classroom
+):
+    work, errands = TeachingWork(services, rooms), []
+    fill(room, "roses", "tulips", each=8)
+    work.teach(SESSION, small, "one")
+    with pytest.MonkeyPatch.context() as patch:
+        from resnet_core.training import looking
+
+        see = looking._see
+        patch.setattr(looking, "_see", lambda read, backbone: errands.append(len(read)) or see(read, backbone))
+        fill(room, "other", each=3)
+        lesson = work.teach(SESSION, small, "two")
+    assert errands == [3]
+    assert sum(lesson.report.counts.values()) == 19
+
+
+def test_what_cannot_be_taught_is_a_sentence(services: Services, small: str, rooms: Classrooms, room: Classroom):
+    work = TeachingWork(services, rooms)
+    with pytest.raises(DatasetError, match="no classes yet"):
+        work.teach(SESSION, small, "x")
+    fill(room, "roses")
+    with pytest.raises(DatasetError, match="only one class"):
+        work.teach(SESSION, small, "x")
+    room.add_class("empty")
+    with pytest.raises(DatasetError, match="“empty” has no pictures"):
+        work.teach(SESSION, small, "x")
+    photo = read_image_with_notes(flower("roses", 0), name="p.png")
+    with pytest.raises(DatasetError, match="Teach a model first"):
+        work.answer(photo, "flowers", "en")
+    assert work.answer_camera({"model": "flowers", "content": "AAAA"}) == {"error": "Teach a model first."}
+    assert work.answer_camera(7).keys() == {"error"}
+
+
+def test_bursts_alone_are_not_judged_and_the_card_says_so(
+    services: Services, small: str, rooms: Classrooms, room: Classroom
+):
+    work = TeachingWork(services, rooms)
+    fill(room, "roses", "tulips", burst="only")
+    lesson = work.teach(SESSION, small, "bursts")
+    assert lesson.report.judgement is None
+    card = report_card(lesson.report, "bursts", "zh", refuses_unknown=False)
+    assert "连拍" in card
+    assert "NaN" not in card
+    with pytest.raises(DatasetError, match="nothing could be kept back"):
+        work.promote(SESSION, lesson.entry.name, "full")
