@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from PIL import Image
 
+from demo.classify.many.many_answers import answer_all
 from demo.feature_maps_tab import DEFAULT_LAYER, heat_picture, look
-from demo.many_answers import answer_all
 from demo.photo import Photo, Picture
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services

@@ -2,12 +2,12 @@
 
 import gradio as gr
 
-from demo.many_photos import many_photos_tab
-from demo.one_photo import one_photo_tab
+from demo.classify.many.many_photos import many_photos_tab
+from demo.classify.one_photo import one_photo_tab
+from demo.classify.teaching.teaching_tab import teaching_tab
+from demo.classify.weights.weights_tab import weights_tab
 from demo.services import Services
-from demo.teaching_tab import teaching_tab
 from demo.text import label
-from demo.weights_tab import weights_tab
 
 
 def classification_tab(services: Services, page: gr.Blocks) -> gr.Tab:

@@ -148,9 +148,9 @@ def _set_environment() -> None:
 def _middleware(services: Any) -> list[Any]:
     from starlette.middleware import Middleware
 
+    from demo.classify.many.many_upload import ManyUpload
     from demo.direct import DirectClassify
     from demo.guard import Guard
-    from demo.many_upload import ManyUpload
 
     direct = [Middleware(kind, services=services) for kind in (DirectClassify, ManyUpload)]
     return [Middleware(Guard), *direct]

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from demo.classify.many.many_jobs import ManyJobs
 from demo.desk import BATCH, Desk
 from demo.live_board.board_feed import BoardRead
-from demo.many_jobs import ManyJobs
 from resnet_core.errors import DeviceError, ResNetLabError, RunError
 from resnet_core.inference.catalog import ModelEntry, checkpoint_path, list_checkpoints
 from resnet_core.training.runs import ENDED, Run, RunStore

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from demo import staged_weights
-from demo.adopt_card import findings_card, refused_card
-from demo.adoption_desk import AdoptionDesk, wishes_of
+from demo.classify.weights import staged_weights
+from demo.classify.weights.adopt_card import findings_card, refused_card
+from demo.classify.weights.adoption_desk import AdoptionDesk, wishes_of
+from demo.classify.weights.shelf_list import shelf_choices
+from demo.classify.weights.staged_weights import StagedWeights
 from demo.services import Services, model_choices
-from demo.shelf_list import shelf_choices
-from demo.staged_weights import StagedWeights
 from demo.words import weights_in
 from resnet_core.errors import CheckpointError
 from resnet_core.inference.foreign import open_foreign

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from demo import export_panel as panel
-from demo.export_panel import EXPORT_LIMIT, FORMATS, export_apart, report_html
+from demo.classify.weights import export_panel as panel
+from demo.classify.weights.export_panel import EXPORT_LIMIT, FORMATS, export_apart, report_html
 from demo.services import Services
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.errors import CheckpointError, ConfigError, DeviceError

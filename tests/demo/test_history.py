@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from demo.history.history import SIDE, entry_of, stored_again
+from demo.classify.history.history import SIDE, entry_of, stored_again
 from demo.photo import StoredPhoto
 from resnet_core.data.images import read_image_with_notes
 from resnet_core.inference.classifier import Classification, Prediction

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from demo import many_job, many_jobs
+from demo.classify.many import many_job, many_jobs
+from demo.classify.many.many_answers import THUMBNAIL_SIDE, answer_all
+from demo.classify.many.many_job import ManyJob
+from demo.classify.many.many_jobs import KEEP_SECONDS, MOST_JOBS, ManyJobs
+from demo.classify.many.many_table.many_feed import make_ask
+from demo.classify.many.many_table.many_table import table_script
+from demo.classify.many.pace import WINDOW, Pace
 from demo.desk import BATCH, Desk
-from demo.many_answers import THUMBNAIL_SIDE, answer_all
-from demo.many_job import ManyJob
-from demo.many_jobs import KEEP_SECONDS, MOST_JOBS, ManyJobs
-from demo.many_table.many_feed import make_ask
-from demo.many_table.many_table import table_script
-from demo.pace import WINDOW, Pace
 from demo.words.many import TABLE_WORDS
 from resnet_core.data.archive import open_archive
 from resnet_core.data.picture_files import PictureFile

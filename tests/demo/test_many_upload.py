@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from demo.classify.many.many_upload import LARGEST_GROUP, PATH, ManyUpload, split_body
 from demo.direct import Refusal
-from demo.many_upload import LARGEST_GROUP, PATH, ManyUpload, split_body
 from resnet_core.data.archive import MAX_TOTAL_BYTES, Archive
 from resnet_core.data.picture_files import PictureFile
 from resnet_core.errors import ImageError, RunError

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from demo.sureness import (
+from demo.classify.sureness import (
     BINS,
     LEAST_IN_A_BIN,
     as_share,

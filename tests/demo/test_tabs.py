@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from demo.classify.one_photo import answer_html, sureness_words
 from demo.examples import RENDERED, example_pictures
 from demo.feature_maps_tab import COLUMNS, channel_under, layer_table, look, shape_words
-from demo.one_photo import answer_html, sureness_words
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services
 from resnet_core.activations.render import render_sheet, tile_box

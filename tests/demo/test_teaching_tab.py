@@ -14,15 +14,21 @@ import pytest
 import torch
 from PIL import Image
 
+from demo.classify.teaching.teaching_board import classroom as classroom_module
+from demo.classify.teaching.teaching_board import classrooms as classrooms_module
+from demo.classify.teaching.teaching_board.board_requests import make_answering
+from demo.classify.teaching.teaching_board.classroom import Classroom
+from demo.classify.teaching.teaching_board.classrooms import KEEP_SECONDS, Classrooms
+from demo.classify.teaching.teaching_board.teaching_board import (
+    BOARD_SCRIPTS,
+    CAMERA_SCRIPTS,
+    CameraAnswer,
+    TeachingBoard,
+    script,
+)
+from demo.classify.teaching.teaching_report import report_card
+from demo.classify.teaching.teaching_work import TeachingWork
 from demo.services import Services
-from demo.teaching_board import classroom as classroom_module
-from demo.teaching_board import classrooms as classrooms_module
-from demo.teaching_board.board_requests import make_answering
-from demo.teaching_board.classroom import Classroom
-from demo.teaching_board.classrooms import KEEP_SECONDS, Classrooms
-from demo.teaching_board.teaching_board import BOARD_SCRIPTS, CAMERA_SCRIPTS, CameraAnswer, TeachingBoard, script
-from demo.teaching_report import report_card
-from demo.teaching_work import TeachingWork
 from demo.words.teaching import BOARD
 from resnet_core.data.images import read_image_with_notes
 from resnet_core.data.preprocessing import Preprocessing
@@ -235,7 +241,7 @@ def test_a_zip_fills_all_classes_and_only_an_uploaded_one(ask: Any, tmp_path: Pa
     filled = ask("zip", path=str(inside), name="pets.zip")
     assert [(each["name"], each["count"]) for each in filled["classes"]] == [("cats", 3), ("dogs", 3)]
     assert any("broken.png" in sentence for sentence in filled["said"])
-    monkeypatch.setattr("demo.teaching_board.board_requests.MAX_PICTURES", 8)
+    monkeypatch.setattr("demo.classify.teaching.teaching_board.board_requests.MAX_PICTURES", 8)
     assert "holds 7 pictures, and there is room for 2" in ask("zip", path=str(inside), name="pets.zip")["error"]
 
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
+from demo.classify.nearest_section import Indexes, nearest_html
+from demo.classify.opened import pressing
+from demo.classify.what_if.what_if import LARGEST_PNG, WhatIf, picture_address, what_if_script, what_if_value
+from demo.classify.why_section import explain
 from demo.examples import RENDERED
-from demo.nearest_section import Indexes, nearest_html
-from demo.opened import pressing
 from demo.services import Services
-from demo.what_if.what_if import LARGEST_PNG, WhatIf, picture_address, what_if_script, what_if_value
-from demo.why_section import explain
 from demo.words.why import WHAT_IF
 from resnet_core.data.datasets import rendered_flowers
 from resnet_core.data.images import ReadImage, read_image_with_notes

@@ -63,7 +63,7 @@ def test_events_cannot_be_changed() -> None:
 def test_every_event_says_what_it_means() -> None:
     """The dataclasses are the documentation."""
     kinds = typing.get_args(events.Event)
-    promised = "RunStarted StepEnded EpochEnded CheckpointSaved Warned Paused Resumed RunEnded"
+    promised = "RunStarted StepEnded EpochEnded CheckpointSaved Warned Paused Resumed Changed RunEnded"
     assert [kind.__name__ for kind in kinds] == promised.split()
     assert RunEnded in kinds
     for kind in kinds:

@@ -25,8 +25,8 @@ from urllib.parse import parse_qs
 
 from starlette.requests import Request
 
+from demo.classify.many.many_job import MOST_PICTURES, ManyJob
 from demo.direct import Message, Receive, Refusal, Scope, Send, is_welcome, send_json
-from demo.many_job import MOST_PICTURES, ManyJob
 from demo.services import Services
 from resnet_core.data.archive import MAX_TOTAL_BYTES, open_archive
 from resnet_core.data.image_gate import MAX_FILE_BYTES

@@ -21,8 +21,8 @@ from typing import Any
 
 from gradio.utils import get_upload_folder
 
-from demo.teaching_board.classroom import MAX_PICTURES, Classroom
-from demo.teaching_board.classrooms import Classrooms
+from demo.classify.teaching.teaching_board.classroom import MAX_PICTURES, Classroom
+from demo.classify.teaching.teaching_board.classrooms import Classrooms
 from resnet_core.data.image_gate import visible_text
 from resnet_core.errors import DatasetError, ResNetLabError
 from resnet_core.training.examples import folder_names

@@ -4,7 +4,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from demo.many_job import ManyJob
+from demo.classify.many.many_job import ManyJob
 from resnet_core.errors import RunError
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from demo.classify.many.many_answers import OpenedPicture, answer_together, open_picture, small_jpeg
+from demo.classify.many.many_rows import about_json, row_json
+from demo.classify.many.pace import Pace
 from demo.desk import BATCH, CLOSED, Desk
-from demo.many_answers import OpenedPicture, answer_together, open_picture, small_jpeg
-from demo.many_rows import about_json, row_json
-from demo.pace import Pace
 from resnet_core.data.archive import Archive
 from resnet_core.data.picture_files import PictureFile, pictures_of_zip, shown_name
 from resnet_core.errors import DeviceError, ImageError, ResNetLabError

@@ -4,8 +4,8 @@ from typing import Any
 
 import gradio as gr
 
-from demo.many_table.many_feed import make_ask
-from demo.many_table.many_table import ManyTable
+from demo.classify.many.many_table.many_feed import make_ask
+from demo.classify.many.many_table.many_table import ManyTable
 from demo.services import Services, model_choices
 from demo.text import label
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import gradio as gr
 
-from demo.opened import refresh_button
+from demo.classify.opened import refresh_button
+from demo.classify.what_if.what_if import WhatIf, what_if_value
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services
 from demo.text import label, language_of
 from demo.turns import HEAVY
-from demo.what_if.what_if import WhatIf, what_if_value
 from resnet_core.data.images import ReadImage
 
 

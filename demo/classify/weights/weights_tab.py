@@ -2,8 +2,8 @@
 
 import gradio as gr
 
-from demo.adopt_panel import adopt_panel
-from demo.export_panel import export_panel
+from demo.classify.weights.adopt_panel import adopt_panel
+from demo.classify.weights.export_panel import export_panel
 from demo.services import Services
 from demo.text import label
 

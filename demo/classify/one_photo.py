@@ -4,15 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from demo.examples import example_pictures
-from demo.history.history import entry_of
-from demo.history_section import history_section
-from demo.markup import answer_card, class_color, empty_card
-from demo.opened import refresh_open
-from demo.photo import Picture, photo_input
-from demo.sentences import failing_in_a_sentence
-from demo.services import Services, model_choices
-from demo.sureness import (
+from demo.classify.history.history import entry_of
+from demo.classify.history_section import history_section
+from demo.classify.opened import refresh_open
+from demo.classify.sureness import (
     at_threshold,
     connect_sureness,
     page_threshold,
@@ -20,10 +15,15 @@ from demo.sureness import (
     score_words,
     sureness_panel,
 )
+from demo.classify.what_if_section import what_if_section
+from demo.classify.why_section import why_section
+from demo.examples import example_pictures
+from demo.markup import answer_card, class_color, empty_card
+from demo.photo import Picture, photo_input
+from demo.sentences import failing_in_a_sentence
+from demo.services import Services, model_choices
 from demo.text import label, language_of, say
 from demo.turns import TOGETHER
-from demo.what_if_section import what_if_section
-from demo.why_section import why_section
 from resnet_core.data.images import ReadImage
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from demo.adopt_card import adopted_card, findings_card, refused_card
+from demo.classify.weights.adopt_card import adopted_card, findings_card, refused_card
+from demo.classify.weights.shelf_list import shown_shelf
+from demo.classify.weights.staged_weights import StagedWeights
 from demo.services import Services
-from demo.shelf_list import shown_shelf
-from demo.staged_weights import StagedWeights
 from demo.text import language_of, say
 from resnet_core.errors import CheckpointError
 from resnet_core.inference.shelf import shelf_of

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from demo.one_photo import answer_html
+from demo.classify.one_photo import answer_html
+from demo.classify.teaching.teaching_board.board_requests import decode_picture, read_request
+from demo.classify.teaching.teaching_board.classroom import Classroom
+from demo.classify.teaching.teaching_board.classrooms import Classrooms
 from demo.services import Services
-from demo.teaching_board.board_requests import decode_picture, read_request
-from demo.teaching_board.classroom import Classroom
-from demo.teaching_board.classrooms import Classrooms
 from demo.text import say
 from resnet_core.data.image_gate import visible_text
 from resnet_core.data.images import ReadImage, read_image

@@ -4,15 +4,15 @@ from typing import Any
 
 import gradio as gr
 
+from demo.classify.teaching.teaching_board.board_requests import make_answering
+from demo.classify.teaching.teaching_board.classrooms import Classrooms
+from demo.classify.teaching.teaching_board.teaching_board import CameraAnswer, TeachingBoard
+from demo.classify.teaching.teaching_report import report_card
+from demo.classify.teaching.teaching_work import MAX_TITLE, TeachingWork
 from demo.markup import empty_card
 from demo.photo import photo_input
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services, model_choices
-from demo.teaching_board.board_requests import make_answering
-from demo.teaching_board.classrooms import Classrooms
-from demo.teaching_board.teaching_board import CameraAnswer, TeachingBoard
-from demo.teaching_report import report_card
-from demo.teaching_work import MAX_TITLE, TeachingWork
 from demo.text import label, language_of, say
 from demo.turns import HEAVY, TOGETHER
 from resnet_core.data.images import ReadImage

@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from demo.classify.nearest_section import nearest_section
+from demo.classify.opened import refresh_button
 from demo.markup import escape
-from demo.nearest_section import nearest_section
-from demo.opened import refresh_button
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services
 from demo.text import label, language_of, say

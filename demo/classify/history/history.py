@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from demo.classify.many.many_answers import small_jpeg
 from demo.component import WithoutStub
-from demo.many_answers import small_jpeg
 from demo.photo import StoredPhoto
 from demo.words.many import HISTORY_WORDS
 from resnet_core.data.picture_files import shown_name

@@ -10,8 +10,8 @@ from typing import Any
 
 import gradio as gr
 
+from demo.classify.many.many_job import MOST_PICTURES
 from demo.component import WithoutStub
-from demo.many_job import MOST_PICTURES
 from demo.words.many import TABLE_WORDS
 from resnet_core.data.image_gate import MAX_FILE_BYTES
 from resnet_core.data.picture_files import ENDINGS

@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from demo.teaching_board.classroom import Classroom
+from demo.classify.teaching.teaching_board.classroom import Classroom
 from resnet_core.errors import DatasetError
 from resnet_core.files import cache_dir
 

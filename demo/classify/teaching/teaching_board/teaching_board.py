@@ -11,9 +11,9 @@ from typing import Any
 
 import gradio as gr
 
+from demo.classify.teaching.teaching_board.classroom import MAX_PICTURES
 from demo.component import WithoutStub
 from demo.markup import CLASS_COLORS
-from demo.teaching_board.classroom import MAX_PICTURES
 from demo.words.teaching import BOARD
 
 FOLDER = Path(__file__).parent

@@ -7,6 +7,10 @@ const find = (name) => element.querySelector(`.ca-${name}`);
 const camera = makeCamera();
 const video = find("video");
 let running = false;
+// Another tab was opened: nobody sees it, so the camera is let go at once. Scrolled out of sight it still has a size.
+const leaving = new IntersectionObserver((entries) => {
+  if (running && entries.some((entry) => entry.boundingClientRect.width === 0)) stop();
+});
 
 function complain(sentence) {
   find("problem").hidden = !sentence;
@@ -34,8 +38,8 @@ function show(reply) {
 
 async function askOn() {
   while (running) {
-    if (!element.isConnected || video.offsetParent === null) {
-      stop(); // nobody sees it: the camera is let go
+    if (!element.isConnected) {
+      stop();
       return;
     }
     const frame = camera.grab(video);
@@ -64,12 +68,14 @@ async function start() {
   }
   running = true;
   find("stage").hidden = false;
+  leaving.observe(video);
   find("toggle").textContent = say("close_camera");
   askOn();
 }
 
 function stop() {
   running = false;
+  leaving.disconnect();
   camera.close();
   find("stage").hidden = true;
   find("toggle").textContent = say("ask_camera");

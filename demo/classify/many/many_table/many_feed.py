@@ -14,8 +14,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from demo.many_job import MOST_PICTURES
-from demo.many_jobs import ManyJobs
+from demo.classify.many.many_job import MOST_PICTURES
+from demo.classify.many.many_jobs import ManyJobs
 from resnet_core.errors import ConfigError, ResNetLabError, RunError
 
 log = logging.getLogger(__name__)

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from demo.adoption_desk import AdoptionDesk
+from demo.classify.weights.adoption_desk import AdoptionDesk
+from demo.classify.weights.shelf_list import shelf_list
 from demo.markup import empty_card
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services
-from demo.shelf_list import shelf_list
 from demo.text import label, language_of, say
 from demo.turns import HEAVY
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.history.history import HistoryStrip, stored_again
+from demo.classify.history.history import HistoryStrip, stored_again
 from demo.photo import Photo
 from demo.sentences import failing_in_a_sentence
 from demo.text import language_of, say
