@@ -175,7 +175,7 @@ def test_internal_handlers_are_not_offered_to_programs(app: AppProcess):
     end_points = json.loads(app.get("/gradio_api/info")[1])["named_endpoints"]
     pictures = {"classify", "classify_many", "feature_maps", "grad_cam"}
     models = {"describe_model", "list_models", "list_runs"}
-    trainings = {"start_training", "pause_training", "resume_training", "stop_training", "change_training", "run_events"}
+    trainings = {f"{verb}_training" for verb in ("start", "pause", "resume", "stop", "change")} | {"run_events"}
     assert {name.removeprefix("/") for name in end_points} == pictures | models | trainings
 
 
