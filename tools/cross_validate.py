@@ -8,6 +8,7 @@ the end, the mean with its standard error.
 """
 
 import argparse
+import hashlib
 import json
 import statistics
 from collections import defaultdict
@@ -17,7 +18,7 @@ from typing import Any
 
 from resnet_core.data.datasets import DatasetSpec, Picture, load_dataset
 from resnet_core.device import make_generator
-from resnet_core.errors import ConfigError
+from resnet_core.errors import ConfigError, RunError
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.engine import fit
 from resnet_core.training.presets import make_config
@@ -39,7 +40,8 @@ def main() -> None:
     dataset = load_dataset(config.dataset, data_dir=options.data_dir, seed=config.seed)
     store, scores = RunStore(options.runs_dir), list[float]()
     for number in range(1, options.folds + 1):
-        named = config.replace(name=f"{options.preset} fold {number} of {options.folds} {sorted(given.items())}"[:120])
+        recipe = hashlib.sha256(json.dumps(config.to_json(), sort_keys=True).encode()).hexdigest()[:8]
+        named = config.replace(name=f"{options.preset} {recipe}, fold {number} of {options.folds}")
         scores.append(train_fold(named, make_fold(dataset, number, options.folds, seed=config.seed), store))
         print(json.dumps({"fold": number, "val_top1": scores[-1]}), flush=True)
     error = statistics.stdev(scores) / len(scores) ** 0.5 if len(scores) > 1 else None
@@ -80,13 +82,15 @@ def make_permutation(count: int, seed: int, class_index: int) -> list[int]:
 
 def train_fold(config: TrainConfig, fold: DatasetSpec, store: RunStore) -> float:
     """Top-1 of the last epoch on the fold's own pictures: none of them had a say in which epoch it is."""
-    run = next((run for run in store.list() if run.summary().name == config.name), None)
-    state = None if run is None or run.status() == "finished" else load_resume(run)
-    if run is None or state is not None:
-        run = run or store.create(config)
+    begun = [run for run in store.list() if run.summary().name == config.name and (run.folder / "resume.pt").is_file()]
+    run = begun[0] if begun else store.create(config)
+    if run.status() != "finished":
+        state = load_resume(run) if begun else None
         with RunRecorder(run) as recorder:
             for _ in recorder.record(fit(config, fold, saver=recorder, resume=state)):
                 pass
+    if run.status() != "finished":
+        raise RunError(f"Run {run.run_id} ended as {run.status()}; its fold cannot be counted.")
     return last_top1(run)
 
 

@@ -10,6 +10,7 @@ evaluates exactly what was stored (`resnet_core calibrate` does the same), and w
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -41,9 +42,11 @@ def main() -> None:
 def ship(source: Path, data_dir: Path) -> dict[str, object]:
     """Writes the shipped checkpoint from `source`; what it knows about itself."""
     dataset = load_dataset("flower_photos", data_dir=data_dir)
-    save_checkpoint(SHIPPED, *_with_state(load_checkpoint(source)), half=True)
-    checkpoint, model = load_checkpoint(SHIPPED)  # as it is stored: that is what is calibrated and judged
     others = [find_others(name, dataset, data_dir=data_dir) for name in NEGATIVES]
+    with tempfile.TemporaryDirectory() as folder:  # as it is stored: that is what is calibrated and judged
+        stored = Path(folder) / SHIPPED.name
+        save_checkpoint(stored, *_with_state(load_checkpoint(source)), half=True)
+        checkpoint, model = load_checkpoint(stored)
     calibrated = calibrate_with(checkpoint, model, dataset, others, progress=ProgressBar(sys.stderr).decoding)
     save_checkpoint(SHIPPED, calibrated, model.state_dict(), half=True)
     names = ("val_top1", "val_loss", "val_ece", "val_ece_held_out", "n_val", "val_recall", "unknown_rate")

@@ -84,7 +84,7 @@ def _convolution(module: nn.Conv2d, came_in: Tensor, place: tuple[int, ...], val
     size = module.in_channels // module.groups
     first = channel // (module.out_channels // module.groups) * size
     inputs = window[0][first : first + size]
-    weights = module.weight[channel].detach().double().cpu()
+    weights = module.weight[channel].detach().cpu().double()
     bias = 0.0 if module.bias is None else float(module.bias[channel].detach())
     assert inputs.shape == (size, height, width)
     return _weighted("convolution", inputs, weights, bias, value, window[1])
@@ -92,7 +92,7 @@ def _convolution(module: nn.Conv2d, came_in: Tensor, place: tuple[int, ...], val
 
 def _linear(module: nn.Linear, came_in: Tensor, place: tuple[int, ...], value: float) -> Explanation:
     bias = 0.0 if module.bias is None else float(module.bias[place[0]].detach())
-    return _weighted("linear", came_in.flatten(), module.weight[place[0]].detach().double().cpu(), bias, value, None)
+    return _weighted("linear", came_in.flatten(), module.weight[place[0]].detach().cpu().double(), bias, value, None)
 
 
 def _batch_norm(module: nn.BatchNorm2d, came_in: Tensor, place: tuple[int, ...], value: float) -> Explanation:

@@ -18,6 +18,8 @@ from resnet_core.activations.layers import find_layers
 from resnet_core.errors import ModelError
 from resnet_core.models.resnet import Off, ResidualBlock
 
+_switching = threading.RLock()
+
 
 @dataclass(frozen=True, kw_only=True)
 class BlockParts:
@@ -69,7 +71,8 @@ def block_shares(model: nn.Module, inputs: Tensor) -> tuple[BlockShare, ...]:
 def switching_off(model: nn.Module, off: Mapping[str, Off]) -> Iterator[None]:
     """While open, each named block leaves out its "branch" or its "skip"; whoever asks the model gets what remains.
 
-    Raises ModelError for a name that is no block, and for a plain block, which has only its branch.
+    Two who switch at the same time take turns: else the second would give back what the first had taken. Raises
+    ModelError for a name that is no block, and for a plain block, which has only its branch.
     """
     blocks = {name: _block(model, name) for name in off}
     for name, block in blocks.items():
@@ -77,14 +80,15 @@ def switching_off(model: nn.Module, off: Mapping[str, Off]) -> Iterator[None]:
             raise ModelError(f"The block {name!r} is a plain one: it has no skip, so nothing can be switched off.")
         if off[name] not in ("branch", "skip"):
             raise ModelError(f"Switch off “branch” or “skip” of {name!r}, not “{off[name]}”.")
-    before = {name: block.off for name, block in blocks.items()}
-    try:
-        for name, block in blocks.items():
-            block.off = off[name]
-        yield
-    finally:
-        for name, block in blocks.items():
-            block.off = before[name]
+    with _switching:
+        before = {name: block.off for name, block in blocks.items()}
+        try:
+            for name, block in blocks.items():
+                block.off = off[name]
+            yield
+        finally:
+            for name, block in blocks.items():
+                block.off = before[name]
 
 
 def _all_parts(model: nn.Module, inputs: Tensor, names: tuple[str, ...] | list[str]) -> dict[str, BlockParts]:

@@ -104,7 +104,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
     if options.batch_size < 1:
         raise ConfigError("--batch-size must be at least 1.")
     classifier = _load_asked(options)
-    seed = int(classifier.checkpoint.training.get("config", {}).get("seed", 0))  # the split its training used
+    seed = classifier.checkpoint.split_seed
     dataset = load_dataset(options.dataset, data_dir=options.data_dir, seed=seed)
     bar = ProgressBar(sys.stderr)
     scores = evaluate(classifier, dataset, split=options.split, batch_size=options.batch_size, progress=bar.decoding)

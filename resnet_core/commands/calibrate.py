@@ -23,7 +23,7 @@ def calibrate_command(options: argparse.Namespace) -> int:
     """Fits temperature and unknown score, evaluates what is written, and says what it costs."""
     path = checkpoint_path(options.checkpoint, RunStore(options.runs_dir), allow_paths=True)
     checkpoint, model = load_checkpoint(path)
-    seed = int(checkpoint.training.get("config", {}).get("seed", 0))  # the split its training used
+    seed = checkpoint.split_seed
     dataset = load_dataset(options.dataset, data_dir=options.data_dir, seed=seed)
     others = [find_others(name, dataset, data_dir=options.data_dir) for name in asked_negatives(options, dataset)]
     calibrated = calibrate_with(

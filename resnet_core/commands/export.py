@@ -73,7 +73,7 @@ def _scorer(options: argparse.Namespace) -> Scorer | None:
         return None
 
     def measure(classifier: Classifier) -> Evaluation:
-        seed = int(classifier.checkpoint.training.get("config", {}).get("seed", 0))  # the split its training used
+        seed = classifier.checkpoint.split_seed
         return evaluate(classifier, load_dataset(options.dataset, data_dir=options.data_dir, seed=seed))
 
     return measure

@@ -37,7 +37,7 @@ def train(options: argparse.Namespace) -> int:
     """Trains and prints what happens; Ctrl-C and SIGTERM stop it with everything saved."""
     store = RunStore(options.runs_dir)
     config, run, state = _new_or_resumed(options, store)
-    changes = store.get(options.replay).events() if options.replay else ()
+    changes = store.get(options.replay).events() if options.replay else run.events() if run else ()
     dataset = load_dataset(config.dataset, data_dir=options.data_dir, seed=config.seed)
     run = run or store.create(config)
     control, bar = Replay(changes), ProgressBar(sys.stderr)

@@ -3,8 +3,9 @@
     calibrate_with(checkpoint, model, dataset, others)   all of it: asks the network, fits, evaluates on val
     calibrate(checkpoint, gathered)                      the fitting alone, of answers that `gather` collected
 
-Weights never change. Every number that is stored about the score comes from pictures the fit did not see: val photos
-of the classes, and of other things a whole source at a time.
+Weights never change. The score's head and centres never see val photos of the classes; its threshold is set on them,
+so the share of them it refuses is so by construction. What it lets through of other things is told by fits that left
+out a whole source at a time.
 """
 
 from collections.abc import Sequence

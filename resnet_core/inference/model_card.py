@@ -23,7 +23,8 @@ METRICS = {
     "val_top1": ("top-1 accuracy", True),
     "val_top5": ("top-5 accuracy", True),
     "val_loss": ("loss", False),
-    "val_ece": ("expected calibration error", True),
+    "val_ece": ("expected calibration error, its temperature fitted on these pictures", True),
+    "val_ece_held_out": ("expected calibration error, temperature fitted on others", True),
 }
 # setting of a training: words before its value, in the order of the card; what is None or off is left out
 RECIPE = {
@@ -125,7 +126,10 @@ def _refusals(checkpoint: Checkpoint) -> Iterator[str]:
     unknown, threshold = checkpoint.unknown, checkpoint.unknown_threshold
     if unknown is None or threshold is None:
         return
-    for curve, what in ((unknown.known, "of its classes, held back"), (unknown.others, "of other things, held back")):
+    for curve, what in (
+        (unknown.known, "of its classes, by which the threshold was set"),
+        (unknown.others, "of other things, each source left out of the fit"),
+    ):
         if curve is not None:
             yield f"“I do not know this” for {curve.share_below(threshold):.1%} of {curve.count:,} pictures {what}."
     if unknown.sources:

@@ -28,7 +28,7 @@ def training_pictures(checkpoint: Checkpoint, data_dir: Path, *, allow_paths: bo
     named = name in {listing.name for listing in list_datasets(data_dir)}
     if name and (named or allow_paths):
         try:
-            dataset = load_dataset(name, data_dir=data_dir, seed=_seed(config))
+            dataset = load_dataset(name, data_dir=data_dir, seed=checkpoint.split_seed)
             return TrainingPictures(dataset=dataset, stand_in=False)
         except (DatasetError, ArchiveError):
             pass  # moved or deleted since
@@ -39,9 +39,3 @@ def training_pictures(checkpoint: Checkpoint, data_dir: Path, *, allow_paths: bo
     raise DatasetError(
         f"The pictures this model was trained on{what} are not on this machine, so none of them can be shown."
     )
-
-
-def _seed(config: object) -> int:
-    """The seed that split a data set without folders for both sides."""
-    seed = config.get("seed") if isinstance(config, dict) else 0
-    return seed if isinstance(seed, int) else 0

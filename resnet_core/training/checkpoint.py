@@ -50,6 +50,13 @@ class Checkpoint:
     data_fingerprint: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def split_seed(self) -> int:
+        """The seed by which the training split a data set that has no folders for both sides."""
+        config = self.training.get("config")
+        seed = config.get("seed") if isinstance(config, dict) else None
+        return seed if isinstance(seed, int) else 0
+
     def with_metrics(self, **metrics: Any) -> "Checkpoint":
         """A copy with further metrics."""
         return replace(self, metrics={**self.metrics, **metrics})

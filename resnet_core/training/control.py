@@ -1,7 +1,7 @@
 """What people may ask of a training while it runs. Safe to call from any thread; the training looks once a step."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from resnet_core.data.image_gate import visible_text
@@ -32,6 +32,7 @@ class Control:
         self._stop_now = threading.Event()
         self._stop_after_epoch = threading.Event()
         self._asked_changes: dict[str, Any] = {}
+        self._planned: dict[int, dict[str, Any]] = {}  # by epoch
         self._changing = threading.Lock()
 
     def pause(self) -> None:
@@ -60,11 +61,33 @@ class Control:
         with self._changing:
             return dict(self._asked_changes)
 
-    def take_changes(self, epoch: int) -> dict[str, Any]:
-        """What changes with this epoch, told once."""
+    def plan_changes(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Repeats the changes among these events of a run, each with its epoch."""
         with self._changing:
-            asked, self._asked_changes = self._asked_changes, {}
-        return asked
+            for event in events:
+                if event.get("event") == "Changed":
+                    self._planned.setdefault(int(event["epoch"]), {}).update(event["settings"])
+
+    def take_changes(self, epoch: int) -> dict[str, Any]:
+        """What changes with this epoch, told once; what is asked for now outweighs what was planned."""
+        with self._changing:
+            changes = self._planned.pop(epoch, {}) | self._asked_changes
+            self._asked_changes = {}
+        return changes
+
+    def pending(self) -> dict[str, Any]:
+        """What is still to change, for a resume file: plain dicts and texts."""
+        with self._changing:
+            planned = {str(epoch): dict(settings) for epoch, settings in self._planned.items()}
+            return {"planned": planned, "asked": dict(self._asked_changes)}
+
+    def recall(self, pending: Mapping[str, Any], epoch: int) -> None:
+        """Takes up what `pending` held when the run was saved in that epoch; what is known here already counts more."""
+        with self._changing:
+            for when, settings in pending.get("planned", {}).items():
+                self._planned[int(when)] = dict(settings) | self._planned.get(int(when), {})
+            self._planned = {when: settings for when, settings in self._planned.items() if when >= epoch}
+            self._asked_changes = dict(pending.get("asked", {})) | self._asked_changes
 
     @property
     def pausing(self) -> bool:
@@ -99,15 +122,8 @@ class Control:
 
 
 class Replay(Control):
-    """Repeats the changes that were made in another run, each with its epoch, beside those asked for now."""
+    """A control that repeats the changes among the events of a run, beside those asked for now."""
 
-    def __init__(self, events: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, events: Iterable[Mapping[str, Any]]) -> None:
         super().__init__()
-        self._recorded: dict[int, dict[str, Any]] = {}
-        for event in events:
-            if event.get("event") == "Changed":
-                self._recorded.setdefault(int(event["epoch"]), {}).update(event["settings"])
-
-    def take_changes(self, epoch: int) -> dict[str, Any]:
-        """What changes with this epoch, told once; what is asked for now outweighs what was recorded."""
-        return self._recorded.pop(epoch, {}) | super().take_changes(epoch)
+        self.plan_changes(events)

@@ -79,6 +79,7 @@ def fit(
         yield session.started()
         yield from _warnings(session)
         if resume is not None:
+            control.recall(resume.get("pending", {}), session.position.epoch)
             yield Resumed(step=session.position.step)
         with keeping_freed_memory():
             ending = yield from _until_stopped(session, saver, control)
@@ -101,11 +102,12 @@ def _until_stopped(session: Session, saver: Saver, control: Control) -> Generato
     except StopAsked:
         reason = f"Stopped after step {session.position.step}, as asked."
         try:
+            session.pending = control.pending()
             saver.save_resume(session)
         except OSError as error:
             reason += f" It could not be saved there ({_why(error)}); Resume goes on from where it last was."
         return RunEnded(status="stopped", reason=reason)
-    if session.has_stalled:
+    if session.has_stalled and session.position.epoch <= session.epochs:
         best_epoch, waited = session.position.best_epoch, session.config.patience
         reason = f"Ended early: epoch {best_epoch} was the best, and {waited} epochs since then brought nothing better."
         return RunEnded(status="finished", reason=reason)
@@ -120,7 +122,7 @@ def _epochs(session: Session, saver: Saver, control: Control) -> Iterator[Event]
     while True:
         if session.position.step_in_epoch == 0:
             yield from _changed(session, control)
-        if session.position.epoch > session.epochs:
+        if session.position.epoch > session.epochs or session.has_stalled:
             return
         for step_ended in session.train_epoch():
             if step_ended:
@@ -132,9 +134,10 @@ def _epochs(session: Session, saver: Saver, control: Control) -> Iterator[Event]
         if ended.best:
             yield from _kept(partial(saver.save_best, session, validation), session, control)
             yield CheckpointSaved(kind="best", epoch=ended.epoch, step=ended.step)
+        session.pending = control.pending()
         yield from _kept(partial(saver.save_epoch, session, validation), session, control)
         yield CheckpointSaved(kind="last", epoch=ended.epoch, step=ended.step)
-        if control.ends_after_epoch or session.has_stalled:
+        if control.ends_after_epoch:
             return
 
 
@@ -143,11 +146,13 @@ def _changed(session: Session, control: Control) -> Iterator[Event]:
     asked = control.take_changes(session.position.epoch)
     if not asked:
         return
+    told = len(session.warnings)
     try:
-        session.change(asked)
+        session.change(asked, progress=_heeding(None, control))
     except ResNetLabError as error:
         yield Warned(message=f"Nothing was changed: {error}")
     else:
+        yield from (Warned(message=message) for message in session.warnings[told:])
         yield Changed(epoch=session.position.epoch, step=session.position.step, settings=asked)
 
 
@@ -177,6 +182,7 @@ def _heed(session: Session, saver: Saver, control: Control) -> Iterator[Event]:
     """Between two steps: stop or wait if someone asked for it. Raises StopAsked."""
     control.check()
     if control.pausing:
+        session.pending = control.pending()
         yield from _kept(partial(saver.save_resume, session), session, control)
         yield Paused(step=session.position.step)
         control.wait()

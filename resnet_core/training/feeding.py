@@ -35,10 +35,15 @@ def load_pictures(
         batch_size=config.batch_size,
         seed=config.seed,
         device=where.device,
-        mixing=Mixing(mixup=config.mixup, cutmix=config.cutmix),
+        mixing=mixing_of(config),
         memory_format=where.memory_format,
         progress=progress,
     )
+
+
+def mixing_of(config: TrainConfig) -> Mixing:
+    """How strongly training pictures are mixed."""
+    return Mixing(mixup=config.mixup, cutmix=config.cutmix)
 
 
 def weigh_classes(kind: str, targets: torch.Tensor, num_classes: int) -> torch.Tensor | None:

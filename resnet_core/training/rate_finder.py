@@ -109,4 +109,4 @@ def _scan(
 
 def _endless(session: Session) -> Iterator[Batch]:
     for epoch in itertools.count(1):
-        yield from session.loaders.train.epoch(epoch, image_size=session.plan.image_size(epoch))
+        yield from session.batches(epoch)

@@ -17,7 +17,7 @@ from typing import Any
 from resnet_core.data.datasets import DatasetSpec, load_dataset
 from resnet_core.errors import RunError
 from resnet_core.training.config import TrainConfig
-from resnet_core.training.control import Control, check_changeable
+from resnet_core.training.control import Control, Replay, check_changeable
 from resnet_core.training.engine import fit
 from resnet_core.training.events import RunEnded
 from resnet_core.training.recorder import RunRecorder, load_resume
@@ -172,7 +172,7 @@ class Runner:
                 raise RunError(CLOSED)
             if any(job.run.run_id == run.run_id for job in self._jobs()):
                 return  # two people asked at the same moment
-            job = Job(run, config, dataset, RunRecorder(run, phase="queued"), Control(), state)
+            job = Job(run, config, dataset, RunRecorder(run, phase="queued"), Replay(run.events()), state)
             self._waiting.append(job)
             if self._current is None:
                 self._current = self._waiting.popleft()

@@ -4,6 +4,7 @@ validation, and the whole state in and out. The order of things is `engine.fit`'
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from resnet_core.data.cache import Progress
@@ -17,7 +18,7 @@ from resnet_core.training.config import TrainConfig
 from resnet_core.training.control import Control
 from resnet_core.training.events import EpochEnded, RunStarted, StepEnded
 from resnet_core.training.features import FeatureLoaders, Head, cached_loaders
-from resnet_core.training.feeding import load_pictures, mix_dataset
+from resnet_core.training.feeding import load_pictures, mix_dataset, mixing_of
 from resnet_core.training.learner import make_learner
 from resnet_core.training.metrics import Tally
 from resnet_core.training.plan import Plan
@@ -30,6 +31,7 @@ from resnet_core.training.resuming import (
     start_computing,
     with_computing,
 )
+from resnet_core.training.stochastic_depth import check_drop_path
 from resnet_core.training.validation import Validation, diverged, validate
 
 
@@ -57,6 +59,7 @@ class Session:
         self.loaders = load_pictures(self.config, self.dataset, self.preprocessing, self.where, progress)
         continued = ("The rest is as it was chosen when this run began.",) if state else ()
         self.changes: dict[str, Any] = dict(state.get("changes", {})) if state else {}
+        self.pending: dict[str, Any] = {}  # changes that are still to come, as the control tells them
         self.notes = (*self.where.reasons, *notes, *continued, *dataset.notes)
         self.warnings: list[str] = []
         self.position = Position()
@@ -112,19 +115,23 @@ class Session:
         """Path and reason of every picture that could not be read."""
         return (*self.loaders.train.store.skipped, *self.loaders.val.store.skipped)
 
-    def change(self, settings: dict[str, Any]) -> None:
+    def change(self, settings: dict[str, Any], *, progress: Progress | None = None) -> None:
         """Other settings from here on, between two epochs. Raises ConfigError, having changed nothing, where they do
         not go together with the rest."""
         config = self.config.replace(**settings)
         check_together(config)
-        self.config = config
+        check_drop_path(self.model, config.drop_path)
+        loaders = self.loaders
+        if "augment" in settings:
+            loaders = load_pictures(config, self.dataset, self.preprocessing, self.where, progress)
+        elif {"mixup", "cutmix"} & settings.keys():
+            loaders = replace(loaders, train=replace(loaders.train, mixing=mixing_of(config)))
+        self.config, self.loaders = config, loaders
         self.changes |= settings
         self.plan = Plan(config=config, steps_per_epoch=self.steps_per_epoch)
-        if {"augment", "mixup", "cutmix"} & settings.keys():
-            self.loaders = load_pictures(config, self.dataset, self.preprocessing, self.where)
         self.learner.change(config)
         self._features = None
-        self._speed_up(None)
+        self._speed_up(progress)
 
     def train_epoch(self) -> Iterator[StepEnded | None]:
         """The rest of the current epoch, step by step; about a hundred steps an epoch are reported, the others None."""
@@ -215,6 +222,7 @@ class Session:
             "device": self.where.device.type,
             "data_fingerprint": self.dataset.fingerprint,
             "changes": self.changes,
+            "pending": self.pending,
             "position": vars(self.position).copy(),
             **self.learner.state(),
             "epoch_tally": self._epoch_tally.state(),
@@ -227,14 +235,18 @@ class Session:
         self.learner.restore(state)
         self._epoch_tally.restore(state["epoch_tally"])
         self._window_tally.restore(state["window_tally"])
-        self.position = Position(**state["position"])
+        position = state["position"]
+        self.position = Position(**{"best_epoch": position["epoch"] - 1, **position})  # older states do not tell it
+
+    def batches(self, epoch: int, *, first_step: int = 1) -> Iterator[Batch]:
+        """The batches of that epoch as the learner takes them: pictures, or features where only the head learns."""
+        if self._features:
+            return self._features.epoch(epoch, first_step=first_step)
+        return self.loaders.train.epoch(epoch, image_size=self.plan.image_size(epoch), first_step=first_step)
 
     def _batches(self) -> Iterator[Batch]:
         """What is left of the current epoch."""
-        epoch, first_step = self.position.epoch, self.position.step_in_epoch + 1
-        if self._features:
-            return self._features.epoch(epoch, first_step=first_step)
-        return self.loaders.train.epoch(epoch, image_size=self.image_size(), first_step=first_step)
+        return self.batches(self.position.epoch, first_step=self.position.step_in_epoch + 1)
 
     def _step(self, batch: Batch) -> None:
         number = self.position.step + 1

@@ -10,7 +10,7 @@ from observers import Keeper, StopsAtLook, same_weights, story
 from resnet_core.data.datasets import DatasetSpec
 from resnet_core.errors import ConfigError
 from resnet_core.training.config import TrainConfig
-from resnet_core.training.control import CHANGEABLE, Control, Replay
+from resnet_core.training.control import CHANGEABLE, Control, Replay, StopAsked
 from resnet_core.training.engine import fit
 from resnet_core.training.events import Changed, EpochEnded, Event, RunEnded, StepEnded, Warned, event_to_json
 
@@ -71,14 +71,65 @@ def test_replaying_and_resuming_repeat_a_change(wish: dict[str, Any], quick: Qui
     assert story(again) == story(expected)
     assert same_weights(repeated.weights, straight.weights)
 
-    for looks in (3, 9, 13):  # before the change; in the epoch after it; in the one after that
+    for looks in (3, 9, 13):  # asked for but not yet applied; in the epoch after the change; in the one after that
         keeper = Keeper()
         first = with_changes(config, tiny_flowers, {1: dict(wish)}, saver=keeper, control=StopsAtLook(looks))
-        left = recorded if looks == 3 else []
-        second = list(fit(config, tiny_flowers, saver=keeper, resume=keeper.state, control=Replay(left)))
+        second = list(fit(config, tiny_flowers, saver=keeper, resume=keeper.state))
         assert story(first) + story(second) == story(expected), looks
         assert same_weights(keeper.weights, straight.weights), looks
         assert same_weights(keeper.judged, straight.judged), looks
+
+
+def test_killed_after_a_change_the_log_brings_it_back(quick: Quick, tiny_flowers: DatasetSpec) -> None:
+    """The state on the disk is from before the change; its event is all that is left of it."""
+    config, wish = quick(epochs=3), {"learning_rate": 0.01, "augment": "strong"}
+    straight, killed = Keeper(), Keeper()
+    expected = with_changes(config, tiny_flowers, {1: dict(wish)}, saver=straight)
+    events: list[Event] = []
+    control = Control()
+    for event in fit(config, tiny_flowers, saver=killed, control=control):
+        events.append(event)
+        if isinstance(event, StepEnded) and event.epoch == 1:
+            control.change(**wish)
+        if isinstance(event, StepEnded) and event.step == 8:
+            break  # in epoch 2; the newest state is the end of epoch 1
+    log = [event_to_json(event) for event in events]
+    second = list(fit(config, tiny_flowers, saver=killed, resume=killed.state, control=Replay(log)))
+    done = [event for event in events if getattr(event, "epoch", 1) == 1 and not isinstance(event, Changed)]
+    assert story(done) + story(second) == story(expected)
+    assert same_weights(killed.weights, straight.weights)
+
+
+def test_a_replay_that_is_stopped_goes_on_with_the_changes_still_to_come(
+    quick: Quick, tiny_flowers: DatasetSpec
+) -> None:
+    config, straight, keeper = quick(epochs=3), Keeper(), Keeper()
+    expected = with_changes(config, tiny_flowers, {2: {"learning_rate": 0.01}}, saver=straight)
+    recorded = [event_to_json(event) for event in expected]
+
+    class Stopping(Replay):
+        looks = 0
+
+        def check(self) -> None:
+            self.looks += 1
+            if self.looks == 3:
+                raise StopAsked
+
+    first = list(fit(config, tiny_flowers, saver=keeper, control=Stopping(recorded)))
+    second = list(fit(config, tiny_flowers, saver=keeper, resume=keeper.state))
+    assert story(first) + story(second) == story(expected)
+    assert same_weights(keeper.weights, straight.weights)
+
+
+def test_a_change_refused_late_leaves_everything_as_it_was(quick: Quick, tiny_flowers: DatasetSpec) -> None:
+    config = quick(epochs=2, residual=False, zero_init_residual=False, learning_rate=0.05, schedule="constant")
+    keeper = Keeper()
+    events = with_changes(config, tiny_flowers, {1: {"drop_path": 0.1, "learning_rate": 0.5}}, saver=keeper)
+    assert not of(events, Changed)
+    assert any("skip connections" in warning.message for warning in of(events, Warned))
+    assert {event.learning_rate for event in of(events, StepEnded)} == {0.05}
+    assert keeper.state["changes"] == {}
+    assert of(list(fit(config, tiny_flowers, resume=keeper.state)), RunEnded)[0].status == "finished"
 
 
 def test_what_is_frozen_stays_and_what_thaws_learns_again(quick: Quick, tiny_flowers: DatasetSpec) -> None:
