@@ -12,7 +12,7 @@ from demo.examples import example_pictures
 from demo.markup import empty_card, facts_card
 from demo.photo import Picture, photo_input
 from demo.sentences import failing_in_a_sentence
-from demo.services import Services, model_choices
+from demo.services import Services, model_choices, refreshed_models
 from demo.text import label, language_of, say
 from demo.turns import HEAVY
 from resnet_core.data.images import ReadImage
@@ -259,7 +259,8 @@ def _wire(services: Services, tab: gr.Tab, choices: Choices, views: Views, table
     table.select(_picked_layer, None, choices.layer, queue=False, **quiet)
     tab.select(failing_in_a_sentence(welcome), choices.photo, views.facts, concurrency_limit=None, **quiet)
     tab.select(open_model, [choices.model, choices.layer], [choices.layer, table], **heavy)
-    tab.select(lambda: gr.update(choices=model_choices(services)), None, choices.model, queue=False, **quiet)
+    fresh = failing_in_a_sentence(partial(refreshed_models, services))
+    tab.select(fresh, choices.model, choices.model, queue=False, **quiet)
 
 
 def _picked_layer(event: gr.SelectData) -> Any:

@@ -186,6 +186,16 @@ def model_choices(services: Services) -> list[tuple[str, str]]:
     return [(entry.title, entry.name) for entry in services.models()]
 
 
+def refreshed_models(services: Services, chosen: str | None) -> Any:
+    """The update of a dropdown of models: all there are now, and the shipped one where the chosen one has gone."""
+    import gradio as gr
+
+    choices = model_choices(services)
+    if chosen in {name for _, name in choices}:
+        return gr.update(choices=choices)  # with a value the page might ask again
+    return gr.update(choices=choices, value="flowers")
+
+
 def as_answer(error: Exception) -> dict[str, Any]:
     """The sentence of a failure, for answers that carry it as a field."""
     return {"error": str(error)}

@@ -21,7 +21,7 @@ from demo.examples import example_pictures
 from demo.markup import answer_card, class_color, empty_card
 from demo.photo import Picture, photo_input
 from demo.sentences import failing_in_a_sentence
-from demo.services import Services, model_choices
+from demo.services import Services, model_choices, refreshed_models
 from demo.text import label, language_of, say
 from demo.turns import TOGETHER
 from resnet_core.data.images import ReadImage
@@ -118,7 +118,7 @@ def one_photo_tab(services: Services, page: gr.Blocks) -> gr.Tab:
     @failing_in_a_sentence
     def greet(request: gr.Request) -> tuple[str, Any]:
         services.ready()
-        return empty_card(say("drop_photo", language_of(request))), _fresh_models(services)
+        return empty_card(say("drop_photo", language_of(request))), gr.update(choices=model_choices(services))
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     inputs, outputs = [photo, model, top_k, sure.moved], [card, seen, history]
@@ -129,7 +129,9 @@ def one_photo_tab(services: Services, page: gr.Blocks) -> gr.Tab:
     for moved in connect_sureness(sure, services, page, model):
         moved.then(judge_again, inputs, card, **TOGETHER, **quiet)
     page.load(greet, None, [card, model], concurrency_limit=None, **quiet)
-    tab.select(lambda: _fresh_models(services), None, model, queue=False, **quiet)
+    tab.select(
+        failing_in_a_sentence(lambda chosen: refreshed_models(services, chosen)), model, model, queue=False, **quiet
+    )
     return tab
 
 
@@ -155,7 +157,3 @@ def _judged(
     result = services.classify(model, photo.image, top_k=max(1, int(top_k or 5)))
     result = at_threshold(result, classifier.checkpoint, threshold)
     return card_html(classifier, photo, result, language, threshold), result
-
-
-def _fresh_models(services: Services) -> Any:
-    return gr.update(choices=model_choices(services))

@@ -24,7 +24,14 @@ def what_if_section(services: Services, photo: Any, model: Any) -> None:
         class_names = services.classifier(name).class_names if picture else ()
         return what_if_value(picture, name, class_names, language_of(request))
 
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     gr.on(
-        [section.expand, refresh.click], show, [photo, model], brush, concurrency_id=HEAVY, concurrency_limit=2, **quiet
+        [section.expand, refresh.click],
+        show,
+        [photo, model],
+        brush,
+        concurrency_id=HEAVY,
+        concurrency_limit=2,
+        api_visibility="private",
+        show_progress="hidden",
+        trigger_mode="always_last",  # a press for the next photo counts, too, while the last one travels
     )

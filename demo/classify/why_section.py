@@ -150,12 +150,14 @@ def why_section(services: Services, photo: Any, model: Any) -> None:
     def chosen(picture: ReadImage | None, name: str, first: str | None, other: str | None, request: gr.Request) -> Any:
         return show(picture, name, first, other, language_of(request))
 
+    # "always_last": the photo may change while maps are made, and those of the newest must follow
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    latest: dict[str, Any] = {"trigger_mode": "always_last"}
     heavy: dict[str, Any] = {"concurrency_id": HEAVY, "concurrency_limit": 2, **quiet}
     outputs = [maps, wanted, against]
-    gr.on([section.expand, refresh.click], fresh, [photo, model], [*outputs, nearest.pictures], **heavy)
+    gr.on([section.expand, refresh.click], fresh, [photo, model], [*outputs, nearest.pictures], **latest, **heavy)
     # `input` and `change` also come when the choices are replaced (gradio 6.31); a person's choice is a `select`
-    gr.on([wanted.select, against.select], chosen, [photo, model, wanted, against], outputs, **heavy)
+    gr.on([wanted.select, against.select], chosen, [photo, model, wanted, against], outputs, **latest, **heavy)
     strength.input(None, strength, None, js=STRENGTH, api_visibility="private")
 
 

@@ -25,6 +25,10 @@ TABLE_WORDS: dict[str, tuple[str, str]] = {
     "nothing": ("There are no pictures in what you chose.", "所选内容中没有图片。"),
     "busy": ("A batch is under way; cancel it before starting another.", "已有一批在处理；请先取消再开始新的一批。"),
     "lost": ("The app does not answer. The page keeps trying.", "应用没有响应。页面会继续尝试。"),
+    "moved": (
+        "{name} was moved or changed before it was sent; choose it again.",
+        "{name} 在发送前被移动或更改；请重新选择。",
+    ),
     "not_sent": ("Some pictures could not be sent: {reason}", "部分图片未能发送：{reason}"),
     "of": ("{done} of {total}", "{total} 张中的 {done} 张"),
     "progress": ("Progress", "进度"),

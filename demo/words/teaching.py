@@ -70,8 +70,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{classes:,} 个类别共 {pictures:,} 张图片，基于网络“{backbone}”用时 {seconds:.1f} 秒。",
     ),
     "teaching_saved": (
-        "It is called “{title}” and can be chosen wherever a model is asked for.",
-        "它名为“{title}”，可在所有选择模型的地方使用。",
+        "It is called “{title}” and can be chosen wherever a model is asked for; teaching again replaces it.",
+        "它名为“{title}”，可在所有选择模型的地方使用；再次学习会替换它。",
     ),
     "teaching_left_out": ("Left out: {reason}", "未使用：{reason}"),
     "teaching_no_unknown": (

@@ -10,6 +10,7 @@ import csv
 import io
 import unicodedata
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -57,11 +58,16 @@ class BatchRow:
 def answered_row(
     name: str, result: Classification, class_names: Sequence[str], *, notes: Sequence[str] = (), truth: int | None
 ) -> BatchRow:
-    """The row of a Classification that has all classes (`top_k=None`)."""
-    shares = {prediction.label: prediction.probability for prediction in result.predictions}
+    """The row of a Classification that has all classes (`top_k=None`).
+
+    Of classes with one name (ImageNet has two cranes) the first gets the highest probability.
+    """
+    shares: defaultdict[str, list[float]] = defaultdict(list)
+    for prediction in reversed(result.predictions):  # the best comes last, to be taken off first
+        shares[prediction.label].append(prediction.probability)
     return BatchRow(
         name=name,
-        probabilities=array("f", (shares.get(class_name, 0.0) for class_name in class_names)),
+        probabilities=array("f", (shares[name].pop() if shares[name] else 0.0 for name in class_names)),
         unknown=result.unknown,
         score=result.score,
         notes=tuple(notes),

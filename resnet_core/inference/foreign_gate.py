@@ -69,6 +69,9 @@ def _regular_size(path: Path, shown: str) -> int:
 def _judge_content(stream: IO[bytes], size: int, shown: str) -> Form:
     head = stream.read(1024)
     promised = shown.strip("“”").lower().endswith(".safetensors")
+    if _begins_as_safetensors(head, size):  # first: a header's length may look like any magic bytes
+        _check_header(head, size, shown)
+        return "safetensors"
     if head.startswith(b"PK"):
         if promised:
             raise CheckpointError(f"{shown} is no safetensors file but a zip, as PyTorch writes; name it .pth.")
@@ -100,6 +103,10 @@ def _refuse_pickle(stream: IO[bytes], shown: str) -> NoReturn:
         f"{shown} is a bare pickle or was written by a PyTorch before 1.6, a form that cannot be checked: "
         "load it where you trust it and save it again with torch.save."
     )
+
+
+def _begins_as_safetensors(head: bytes, size: int) -> bool:
+    return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= size - 8
 
 
 def _check_header(head: bytes, size: int, shown: str) -> None:

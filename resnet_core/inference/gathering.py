@@ -83,7 +83,8 @@ def gather(
 ) -> Gathered:
     """Asks the network about everything a calibration needs; some minutes. `progress(done, total)` in pictures.
 
-    The classifier must have been made with `features`. Raises DatasetError where val cannot be read.
+    The classifier must have been made with `features`. Raises DatasetError where val, the training pictures or one of
+    the others cannot be read.
     """
     model = classifier.model
     if not isinstance(model, Network):
@@ -99,6 +100,11 @@ def gather(
     found = {name: ask(classifier, views, done.add) for name, views in jobs.items()}
     if not len(found["held"][0]):
         raise DatasetError("No picture of val could be read; a calibration needs them.")
+    if not len(found["known"][0]):
+        raise DatasetError("No training picture could be read; a calibration needs them.")
+    strange = {name: ask(classifier, views, done.add)[0] for name, views in natural.items()}
+    if unread := next((name for name, rows in strange.items() if not len(rows)), None):
+        raise DatasetError(f"No picture of “{unread}” could be read; leave it out or name another source.")
     return Gathered(
         classes=len(classifier.class_names),
         channels=stage_channels(model),
@@ -106,7 +112,7 @@ def gather(
         known_targets=found["known"][1],
         held=found["held"][0],
         held_targets=found["held"][1],
-        natural={name: ask(classifier, views, done.add)[0] for name, views in natural.items()},
+        natural=strange,
         drawn={name: ask(classifier, views, done.add)[0] for name, views in drawn.items()},
     )
 

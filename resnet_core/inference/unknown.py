@@ -9,12 +9,14 @@ What was tried, with numbers, is told in docs/unknown.md.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from resnet_core.errors import DatasetError
+from resnet_core.training.judging import InTurn
 from resnet_core.training.unknown_score import Curve, UnknownScore
 
 MEDIAN_SCORE = 0.9  # what a typical picture of the classes gets; THRESHOLD is what the refused share stays below
@@ -106,12 +108,19 @@ def settle(score: UnknownScore, held: Tensor, *, refused: float) -> UnknownScore
     return replace(settled, known=Curve.of(settled.score(held)))
 
 
-def fit_without_negatives(features: Tensor, targets: Tensor, *, refused: float = 0.05, seed: int = 0) -> UnknownScore:
+def fit_without_negatives(
+    features: Tensor,
+    targets: Tensor,
+    *,
+    refused: float = 0.05,
+    seed: int = 0,
+    in_turn: InTurn = lambda work: work(),
+) -> UnknownScore:
     """How nearly pictures point where their classes do, fitted on `[N, F]` of classes `targets` `[N]` alone.
 
     `features` are what `answer_with_features` gives behind the logits. The threshold comes from pictures left out of
-    the fit in turn, so it refuses about that share of further pictures of the classes. Raises DatasetError for fewer
-    than LEAST_PICTURES.
+    the fit in turn, so it refuses about that share of further pictures of the classes. `in_turn` runs each of
+    the fits, so that a server can let others go between. Raises DatasetError for fewer than LEAST_PICTURES.
     """
     if len(features) < LEAST_PICTURES:
         raise DatasetError(f"At least {LEAST_PICTURES} pictures are needed to learn what is known; there are fewer.")
@@ -123,8 +132,9 @@ def fit_without_negatives(features: Tensor, targets: Tensor, *, refused: float =
     for fold in range(FOLDS):
         out = order[fold::FOLDS]
         keep = torch.ones(len(features), dtype=torch.bool).index_fill_(0, out, False)
-        left_out[out] = _centred(features[keep], targets[keep], dimensions).parts(features[out])[1]
-    score = _centred(features, targets, dimensions)
+        fitted: UnknownScore = in_turn(partial(_centred, features[keep], targets[keep], dimensions))
+        left_out[out] = fitted.parts(features[out])[1]
+    score: UnknownScore = in_turn(partial(_centred, features, targets, dimensions))
     stretch = math.log(MEDIAN_SCORE / (1 - MEDIAN_SCORE)) / _gap(left_out, refused)
     offset = -stretch * float(torch.quantile(left_out.double(), refused))
     scores = torch.sigmoid(stretch * left_out + offset)
@@ -143,7 +153,7 @@ def fit_centres(standard: Tensor, targets: Tensor, *, dimensions: int) -> tuple[
     place = torch.searchsorted(classes, targets)
     spread = standard - standard.mean(0)
     count = max(1, min(dimensions, standard.shape[1], len(standard) // 2))
-    directions = torch.linalg.eigh((spread.T @ spread / len(spread)).double()).eigenvectors.flip(1)[:, :count]
+    directions = _widest(spread)[:, :count]
     variances = ((standard - centres[place]).double() @ directions).square().mean(0)
     share = count / (count + len(standard))
     shrunk = (1 - share) * variances + share * variances.mean() + 1e-6
@@ -166,6 +176,19 @@ def _centred(features: Tensor, targets: Tensor, dimensions: int) -> UnknownScore
     standard = ((features - mean) / scale).clamp(-score.limit, score.limit)
     directions, centres = fit_centres(standard, targets, dimensions=dimensions)
     return replace(score, directions=directions, centres=centres)
+
+
+def _widest(spread: Tensor) -> Tensor:
+    """The directions `[D, min(N, D)]` along which the centred rows `[N, D]` spread, widest first, float64.
+
+    With fewer rows than features the rows themselves are taken apart: a D × D matrix of a ResNet-50 (D = 7,680) takes
+    minutes.
+    """
+    if len(spread) < spread.shape[1]:
+        right: Tensor = torch.linalg.svd(spread.double(), full_matrices=False).Vh
+        return right.T
+    vectors: Tensor = torch.linalg.eigh((spread.T @ spread / len(spread)).double()).eigenvectors
+    return vectors.flip(1)
 
 
 def _standard(known: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ was only asked for the best answers, is UNTOLD.
 
 import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from resnet_core.inference.classifier import Classifier
 from resnet_core.inference.exported import Exported
 from resnet_core.models.zoo import MAX_CLASSES
 
+log = logging.getLogger(__name__)
+
 Ask = Callable[[Sequence[Path]], Tensor]
 
 LIMIT = 1e-3  # what probabilities may differ by
@@ -34,6 +37,7 @@ UNTOLD = -1.0
 API_TOP_K = 1000  # the most that POST /api/classify tells
 API_SECONDS = 60.0
 COMMAND_SECONDS = 300.0
+BROKE_OFF = "The command “predict” broke off instead of answering; the log says more."
 NOBODY = "nothing of ours answers at that address"
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,7 +104,14 @@ class CommandLine:
 
         def ask(pictures: Sequence[Path]) -> Tensor:
             assert list(pictures) == self._pictures
-            return in_label_order([_told(json.loads(line)) for line in self._lines()], class_names)
+            lines = self._lines()
+            try:
+                told = [_told(json.loads(line)) for line in lines]
+            except (KeyError, TypeError, ValueError) as error:
+                raise CheckpointError(BROKE_OFF) from error
+            if len(told) != len(pictures):
+                raise CheckpointError(BROKE_OFF)
+            return in_label_order(told, class_names)
 
         return ask
 
@@ -112,12 +123,14 @@ class CommandLine:
             self._process.communicate()
 
     def _lines(self) -> list[str]:
+        """What it printed. Raises NotAsked when it takes too long, CheckpointError when it fails: that is an answer."""
         try:
             output, problem = self._process.communicate(timeout=COMMAND_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise NotAsked(f"it took longer than {COMMAND_SECONDS:.0f} s") from error
         if self._process.returncode:
-            raise NotAsked(f"it said: {' '.join(problem.split())[:200]}")
+            log.warning("predict ended with %d: %s", self._process.returncode, problem.strip())
+            raise CheckpointError(BROKE_OFF)
         return output.splitlines()
 
 
@@ -149,8 +162,11 @@ def in_label_order(answers: Sequence[Sequence[tuple[str, float]]], class_names: 
     return rows
 
 
-def start_command(*arguments: str) -> "subprocess.Popen[str]":
-    """`python -m resnet_core …` in a process of its own, UTF-8 whatever the system speaks."""
+def start_command(*arguments: str, own_group: bool = False) -> "subprocess.Popen[str]":
+    """`python -m resnet_core …` in a process of its own, UTF-8 whatever the system speaks.
+
+    With `own_group` it leads a process group (POSIX), so that it can be ended with all it starts.
+    """
     return subprocess.Popen(
         [sys.executable, "-m", "resnet_core", *arguments],
         stdin=subprocess.DEVNULL,
@@ -160,6 +176,7 @@ def start_command(*arguments: str) -> "subprocess.Popen[str]":
         errors="backslashreplace",
         cwd=ROOT,
         env={**os.environ, "PYTHONUTF8": "1"},
+        start_new_session=own_group and os.name == "posix",
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from resnet_core.data.kept_pictures import KEPT_DRAFT, encode_kept, suffix_of
+from resnet_core.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from resnet_core.errors import ConfigError, DatasetError
 from resnet_core.training.bursts import deal_folds, groups_of_class
 from resnet_core.training.checkpoint import Checkpoint
@@ -75,7 +76,7 @@ def _val_pictures(material: Material, seed: int) -> list[bool]:
 def fine_tuning_settings(checkpoint: Checkpoint, *, way: str) -> dict[str, Any]:
     """The settings of a training that goes on from this checkpoint: its network, picture size and what is frozen.
 
-    Raises ConfigError for another way than those of `WAYS`.
+    Raises ConfigError for another way than those of `WAYS`, and for pictures normalised as no training of ours does.
     """
     if way not in WAYS:
         raise ConfigError(f"A fine-tuning is one of {', '.join(WAYS)}.")
@@ -84,13 +85,24 @@ def fine_tuning_settings(checkpoint: Checkpoint, *, way: str) -> dict[str, Any]:
     stages = stages_of(checkpoint.architecture)
     staged = STAGED_UP_TO if STAGED_UP_TO in stages else stages[0]
     preprocessing = checkpoint.preprocessing
-    plain = preprocessing.mean == (0.0, 0.0, 0.0)
     return {
         **arguments,
         "model": checkpoint.architecture,
         "image_size": preprocessing.crop,
         "resize": preprocessing.resize,
-        "normalize": "none" if plain else "imagenet",
+        "normalize": _normalization(preprocessing),
         "flip_average": checkpoint.flip_average,
         "freeze": {"frozen": stages[-1], "staged": staged, "full": "none"}[way],
     }
+
+
+def _normalization(preprocessing: Preprocessing) -> str:
+    """Its name in the settings. Raises ConfigError where it has none: another would change what the network sees."""
+    known = {(IMAGENET_MEAN, IMAGENET_STD): "imagenet", ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)): "none"}
+    name = known.get((preprocessing.mean, preprocessing.std))
+    if name is None:
+        raise ConfigError(
+            "This model normalises colours in a way of its own, which a training here cannot go on with; "
+            "start from a model with ImageNet's mean and spread, or with none."
+        )
+    return name

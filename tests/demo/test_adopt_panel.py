@@ -17,7 +17,7 @@ from demo.classify.weights.adopt_card import findings_card, refused_card
 from demo.classify.weights.adoption_desk import AdoptionDesk, wishes_of
 from demo.classify.weights.shelf_list import shelf_choices
 from demo.classify.weights.staged_weights import StagedWeights
-from demo.services import Services, model_choices
+from demo.services import Services, model_choices, refreshed_models
 from demo.words import weights_in
 from resnet_core.errors import CheckpointError
 from resnet_core.inference.foreign import open_foreign
@@ -162,12 +162,29 @@ def test_only_a_few_uploads_wait_and_old_ones_are_swept(tmp_path: Path, monkeypa
     assert after_restart.find(token) is None
 
 
+def test_an_upload_nobody_asks_for_goes_with_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    clock = [0.0]
+    monkeypatch.setattr(staged_weights.time, "monotonic", lambda: clock[0])
+    staged = StagedWeights(tmp_path / "incoming")
+    forgotten, used = staged.take(uploaded(tmp_path)), staged.take(uploaded(tmp_path))
+    clock[0] = staged_weights.KEPT_SECONDS / 2
+    assert staged.find(used) is not None
+    clock[0] = staged_weights.KEPT_SECONDS + 1
+    newest = staged.take(uploaded(tmp_path))
+    assert staged.find(forgotten) is None
+    assert sorted(os.listdir(tmp_path / "incoming")) == sorted([used, newest])
+
+
 def test_removing_from_the_shelf_takes_the_model_away(services: Services, desk: AdoptionDesk, tmp_path: Path):
     token = take(desk, uploaded(tmp_path))[1]
     desk.adopt(token, "Mine", None, *FORM)  # type: ignore[arg-type]
     services.classifier("models/mine")
     shelf_of(services.store).remove("models/mine")
     assert shelf_choices(services) == []
+    update = refreshed_models(services, "models/mine")
+    assert update["value"] == "flowers"
+    assert "models/mine" not in dict(map(reversed, update["choices"]))
+    assert "value" not in refreshed_models(services, "flowers")
     with pytest.raises(CheckpointError, match="There is no model"):
         services.classifier("models/mine")
 

@@ -118,6 +118,19 @@ def test_an_export_that_takes_too_long_is_ended(
     assert EXPORT_LIMIT > 100
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Only POSIX has process groups.")
+def test_what_the_export_has_started_ends_with_it(
+    services: Services, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "late"
+    child = f"import time; time.sleep(20); open({str(late)!r}, 'w')"
+    instead(monkeypatch, f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])")
+    monkeypatch.setattr(panel, "EXPORT_LIMIT", 1.5)
+    with pytest.raises(DeviceError, match="took longer"):
+        export_apart(services, model, "pt2", tmp_path / "cache", api_url=None)
+    assert not late.exists()  # had it lived, its pipes would have been waited for
+
+
 def facts(**changes: Any) -> dict[str, Any]:
     way = {"way": "app", "difference": 1e-9, "limit": 1e-3, "cause": "", "engine": "openvino", "agrees": True}
     other = {**way, "way": "file", "engine": "", **changes}

@@ -234,6 +234,50 @@ def test_a_page_that_goes_away_while_sending_leaves_what_it_sent(
     assert (told["state"], told["done"], told["total"]) == ("abandoned", 3, 3)
 
 
+def test_a_page_that_only_looks_on_does_not_keep_a_batch_waiting_for_pictures(
+    begin: Callable[..., ManyJob], monkeypatch: pytest.MonkeyPatch
+):
+    job = begin([picture(1)], finish=False)
+    monkeypatch.setattr(many_job, "GIVEN_UP_SECONDS", 1000.0)
+    wait_until(lambda: job.news(0)["done"] == 1)
+    job.last_sent -= 900
+    job.still_sending()
+    assert job.running
+    job.last_sent -= 1001
+    wait_until(lambda: job.news(0)["state"] == "abandoned")  # asked all the time
+
+
+def test_what_is_sent_again_after_a_lost_reply_is_taken_once(begin: Callable[..., ManyJob], packed: Path):
+    job = begin(finish=False)
+    files = [picture(number) for number in range(7)]
+    assert job.add(files[:3], at=0) == 3
+    assert job.add(files[:3], at=0) == 3  # told as taken, since their rows are there
+    assert job.add(files[2:5], at=2) == 3
+    assert job.add(files[6:], at=6) == 1  # one before was refused by itself
+    assert job.add_zip(open_archive(packed), at=7) == 3
+    assert job.add_zip(open_archive(packed), at=7) == 0
+    job.finish()
+    told = ended(job)
+    names = [f"{number}.png" for number in (0, 1, 2, 3, 4, 6)] + ["dark/1.png", "dark/2.png", "light/3.png"]
+    assert [row["name"] for row in told["rows"]] == names
+    assert (told["refused"], told["total"]) == (0, 9)
+
+
+def test_the_sender_waits_for_room_counted_in_files_and_in_bytes(
+    begin: Callable[..., ManyJob], model: Shades, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(many_job, "MOST_WAITING_BYTES", 2 * len(png(1)))
+    model.gate.clear()
+    job = begin([picture(1)], finish=False)
+    assert not job.crowded
+    job.add([picture(1)])
+    assert model.entered.wait(LIMIT)
+    assert job.crowded  # also those that are being opened and answered
+    model.gate.set()
+    wait_until(lambda: not job.crowded)
+    assert job._held_bytes == 0
+
+
 def test_an_app_that_ends_says_so(begin: Callable[..., ManyJob], desk: Desk):
     desk.close()
     told = ended(begin([picture(1)]))
@@ -311,6 +355,18 @@ def test_a_zip_is_all_its_pictures_and_each_can_be_looked_at_again(begin: Callab
     packed.unlink()  # on Windows only possible once it is closed
 
 
+def test_a_zip_of_which_nothing_is_taken_is_closed_at_once(
+    begin: Callable[..., ManyJob], packed: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(many_job, "MOST_PICTURES", 1)
+    job = begin([picture(1)], finish=False)
+    archive = open_archive(packed)
+    assert job.add_zip(archive) == 0
+    with pytest.raises(ResNetLabError, match="already closed"):
+        archive.read(archive.members[0])
+    assert job.news(0)["refused"] == 3
+
+
 def test_a_zip_that_comes_after_the_end_is_closed(begin: Callable[..., ManyJob], packed: Path):
     job = begin([])
     job.join(LIMIT)
@@ -346,6 +402,19 @@ def test_only_so_many_batches_at_once_and_those_done_make_room(jobs: ManyJobs):
     with pytest.raises(RunError, match="no longer kept"):
         jobs.find(started[2].id)
     assert [jobs.find(job.id) for job in (started[0], started[1], started[3], newest)]
+
+
+def test_the_answers_before_stay_until_the_next_batch_has_started(jobs: ManyJobs):
+    ask = make_ask(jobs)
+    others = [jobs.start("shades", expected=1) for _ in range(MOST_JOBS - 1)]
+    mine = ask({"what": "start", "model": "shades", "count": 1})["job"]
+    assert "There is no model" in ask({"what": "start", "model": "rust", "count": 1, "previous": mine})["error"]
+    assert jobs.find(mine)
+    again = ask({"what": "start", "model": "shades", "count": 1, "previous": mine})["job"]  # takes the place of the one
+    assert ask({"what": "news", "job": mine, "cursor": 0})["gone"] is True
+    assert [jobs.find(job.id).running for job in others] == [True] * len(others)
+    assert "being worked on" in ask({"what": "start", "model": "shades", "count": 1, "previous": "x"})["error"]
+    assert jobs.find(again)
 
 
 def test_a_job_is_dropped_an_hour_after_the_last_look_and_when_its_page_says_so(jobs: ManyJobs):

@@ -28,14 +28,22 @@ class FakeJob:
         self.files: list[PictureFile] = []
         self.archives: list[Archive] = []
         self.looks = 0
+        self.places: list[int | None] = []
+        self.signs = 0
 
-    def add(self, files: list[PictureFile]) -> int:
+    def add(self, files: list[PictureFile], *, at: int | None = None) -> int:
+        assert self.looks >= 3  # nothing is taken before there is room
+        self.places.append(at)
         self.files += files
         return len(files)
 
-    def add_zip(self, archive: Archive) -> int:
+    def add_zip(self, archive: Archive, *, at: int | None = None) -> int:
+        self.places.append(at)
         self.archives.append(archive)
         return len(archive.members)
+
+    def still_sending(self) -> None:
+        self.signs += 1
 
     @property
     def crowded(self) -> bool:
@@ -132,7 +140,7 @@ def test_a_list_that_does_not_fit_its_files_is_refused(header: str) -> None:
         split_body(struct.pack(">I", len(header)) + header.encode() + b"ab")
 
 
-def test_pictures_reach_their_job_and_the_answer_waits_for_room(job: FakeJob) -> None:
+def test_pictures_reach_their_job_once_there_is_room(job: FakeJob) -> None:
     body = body_of(("roses/1.jpg", b"one"), ("../../x", b""), ("<b>", b"three"))
     status, answer, _ = ask(job, [body[:7], body[7:20], body[20:]])
     assert (status, answer) == (200, {"taken": 3})
@@ -140,6 +148,22 @@ def test_pictures_reach_their_job_and_the_answer_waits_for_room(job: FakeJob) ->
         ("roses/1.jpg", b"one"), ("../../x", b""), ("<b>", b"three")
     ]  # fmt: skip
     assert job.looks == 3
+    assert job.signs == 2 + 3  # looks for room, parts: a slow sender is not given up
+    assert job.places == [None]
+
+
+def test_the_place_of_what_is_sent_reaches_the_job(job: FakeJob) -> None:
+    assert ask(job, [body_of(("a.png", b"one"))], query="job=mine&kind=pictures&at=24")[:2] == (200, {"taken": 1})
+    assert job.places == [24]
+    for at in ("-1", "x", "9" * 8, "%D9%A3"):
+        assert ask(job, [body_of(("a.png", b"one"))], query=f"job=mine&at={at}")[0] == 422
+    assert job.places == [24]
+
+
+def test_one_that_was_moved_before_it_was_sent_becomes_a_row_that_says_so(job: FakeJob) -> None:
+    assert ask(job, [body_of(("roses/1.jpg", b""), gone=True)])[0] == 200
+    with pytest.raises(ImageError, match=r"^1\.jpg was moved or changed before it was sent; choose it again\.$"):
+        job.files[0].read()
 
 
 def test_one_that_was_too_large_to_send_becomes_a_row_that_says_so(job: FakeJob) -> None:
@@ -153,8 +177,9 @@ def test_a_zip_is_judged_and_handed_over_and_its_file_has_no_name_left(job: Fake
     with zipfile.ZipFile(stream, "w") as packed:
         packed.writestr("a.png", b"x" * 1000)
     content = stream.getvalue()
-    status, answer, _ = ask(job, [content[:500], content[500:]], query="job=mine&kind=zip&name=m%C3%AFne.zip")
+    status, answer, _ = ask(job, [content[:500], content[500:]], query="job=mine&kind=zip&name=m%C3%AFne.zip&at=8")
     assert (status, answer) == (200, {"taken": 1})
+    assert (job.places, job.signs) == ([8], 2)
     assert job.archives[0].name == "mïne.zip"
     assert job.archives[0].read(job.archives[0].members[0]) == b"x" * 1000
 

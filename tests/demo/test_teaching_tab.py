@@ -34,6 +34,7 @@ from resnet_core.data.images import read_image_with_notes
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.data.rendered import render_flower
 from resnet_core.errors import DatasetError
+from resnet_core.inference.shelf import shelf_of
 from resnet_core.models.zoo import build_model
 from resnet_core.training.checkpoint import Checkpoint, save_checkpoint
 from resnet_core.training.config import TrainConfig
@@ -161,6 +162,36 @@ def test_numbers_are_limited_and_said(room: Classroom, monkeypatch: pytest.Monke
         room.add_class("dogs")
 
 
+def test_what_the_disk_refuses_has_not_happened(room: Classroom, monkeypatch: pytest.MonkeyPatch):
+    cats = room.add_class("cats")
+    room.add_pictures(cats.class_id, [("a", png(1))])
+    room.note_taught("before")
+    files = sorted(room.folder.iterdir())
+
+    def full(path: Path, content: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    changes = (
+        lambda: room.add_class("dogs"),
+        lambda: room.rename_class(cats.class_id, "tigers"),
+        lambda: room.remove_class(cats.class_id),
+        lambda: room.remove_picture(cats.class_id, cats.pictures[0].number),
+        lambda: room.add_pictures(cats.class_id, [("b", png(2))]),
+        lambda: room.note_taught("after"),
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(classroom_module, "write_json", full)
+        for change in changes:
+            with pytest.raises(DatasetError, match="No space left"):
+                change()
+    for seen in (room, Classroom(room.folder)):
+        assert [(each.name, len(each.pictures)) for each in seen.classes()] == [("cats", 1)]
+        assert seen.taught() == "before"
+    assert sorted(room.folder.iterdir()) == files
+    room.rename_class(cats.class_id, "tigers")
+    assert [each.name for each in Classroom(room.folder).classes()] == ["tigers"]
+
+
 def test_old_folders_are_swept_and_those_in_use_stay(rooms: Classrooms, monkeypatch: pytest.MonkeyPatch):
     for session in (SESSION, OTHER):
         rooms.open(session).add_class("cats")
@@ -238,11 +269,16 @@ def test_a_zip_fills_all_classes_and_only_an_uploaded_one(ask: Any, tmp_path: Pa
                     opened.writestr(f"pets/{name}/{index}.png", png(index + len(name) * (name == "dogs")))
             opened.writestr("pets/cats/broken.png", b"nothing")
     assert ask("zip", path=str(outside), name="pets.zip") == {"error": "The zip did not arrive; choose it again."}
+    packed = inside.read_bytes()
     filled = ask("zip", path=str(inside), name="pets.zip")
+    assert not inside.exists()
     assert [(each["name"], each["count"]) for each in filled["classes"]] == [("cats", 3), ("dogs", 3)]
     assert any("broken.png" in sentence for sentence in filled["said"])
     monkeypatch.setattr("demo.classify.teaching.teaching_board.board_requests.MAX_PICTURES", 8)
+    inside.write_bytes(packed)
     assert "holds 7 pictures, and there is room for 2" in ask("zip", path=str(inside), name="pets.zip")["error"]
+    assert not inside.exists()
+    assert outside.exists()
 
 
 def test_the_scripts_know_every_word_they_say():
@@ -385,3 +421,45 @@ def test_bursts_alone_are_not_judged_and_the_card_says_so(
     assert "NaN" not in card
     with pytest.raises(DatasetError, match="nothing could be kept back"):
         work.promote(SESSION, lesson.entry.name, "full")
+
+
+def test_teaching_again_replaces_the_own_model_and_no_others(services: Services, small: str, rooms: Classrooms):
+    def titles() -> list[str]:
+        return sorted(entry.title for entry in shelf.list() if entry.title.lower().startswith("pets"))
+
+    work, shelf = TeachingWork(services, rooms), shelf_of(services.store)
+    for session in (SESSION, OTHER):
+        fill(rooms.open(session), "roses", "tulips")
+    first = work.teach(SESSION, small, "Pets").entry
+    assert work.teach(OTHER, small, "pets").entry.title == "pets 2"
+    second = work.teach(SESSION, small, "Pets").entry
+    assert (second.title, titles()) == ("Pets", ["Pets", "pets 2"])
+    assert first.name not in [entry.name for entry in shelf.list()]
+
+    shelf.remove(second.name)  # by somebody else, and its file name is taken by another model
+    shelf.path(work.teach(OTHER, small, "pets").entry.name).rename(shelf.folder / f"{second.name[7:]}.safetensors")
+    work.teach(SESSION, small, "Pets new")
+    assert shelf.path(second.name).is_file()
+
+    run, _, _ = work.promote(SESSION, third := shelf.list()[0].name, "frozen")
+    services.runner.stop(run.run_id)
+    work.teach(SESSION, small, "Pets")
+    assert shelf.path(third).is_file()  # a training begins from it
+    assert services.runner.wait(60)
+
+
+def test_a_training_that_cannot_start_leaves_no_pictures(
+    services: Services, small: str, rooms: Classrooms, room: Classroom, monkeypatch: pytest.MonkeyPatch
+):
+    work = TeachingWork(services, rooms)
+    fill(room, "roses", "tulips")
+    model = work.teach(SESSION, small, "never trained").entry.name
+    before = sorted((services.data_dir / "taught").glob("*"))
+
+    def refuse(config: TrainConfig) -> None:
+        raise DatasetError("There is no room.")
+
+    monkeypatch.setattr(services.runner, "start", refuse)
+    with pytest.raises(DatasetError, match="no room"):
+        work.promote(SESSION, model, "frozen")
+    assert sorted((services.data_dir / "taught").glob("*")) == before

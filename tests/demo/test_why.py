@@ -1,5 +1,6 @@
 """“Why this answer” and “What if …” without a page: what is computed, said and sent to the browser."""
 
+import asyncio
 import base64
 import io
 import re
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,8 @@ from PIL import Image
 from demo.classify.nearest_section import Indexes, nearest_html
 from demo.classify.opened import pressing
 from demo.classify.what_if.what_if import LARGEST_PNG, WhatIf, picture_address, what_if_script, what_if_value
-from demo.classify.why_section import explain
+from demo.classify.what_if_section import what_if_section
+from demo.classify.why_section import explain, why_section
 from demo.examples import RENDERED
 from demo.services import Services
 from demo.words.why import WHAT_IF
@@ -280,6 +283,24 @@ def test_the_component_takes_nothing_apart_that_a_class_name_could_use():
     assert "innerHTML" not in script
     assert "insertAdjacentHTML" not in script
     assert "document.write" not in script
+
+
+def test_a_section_opened_or_refreshed_while_it_works_follows_the_newest_photo(services: Services):
+    async def build() -> gr.Blocks:  # outside a loop Gradio opens two and never closes them
+        with gr.Blocks() as page:
+            photo, model = gr.State(None), gr.Dropdown(["flowers"], value="flowers")
+            why_section(services, photo, model)
+            what_if_section(services, photo, model)
+        return page
+
+    page = asyncio.run(build())
+    refreshing = [
+        each for each in page.fns.values() if any(event == "expand" for _, event in each.targets) and len(each.inputs)
+    ]
+    choosing = [each for each in page.fns.values() if any(event == "select" for _, event in each.targets)]
+    assert len(refreshing) == 2
+    assert len(choosing) == 1
+    assert {each.trigger_mode for each in (*refreshing, *choosing)} == {"always_last"}
 
 
 def test_only_open_sections_are_refreshed():

@@ -27,6 +27,27 @@ STRANGE_NAMES = [
 COLUMNS = {"file": ".mt-col-file .mt-name", "probability": ".mt-col-probability", "answer": ".mt-col-answer"}
 
 
+# the reply to the first group is lost; the second group reaches nobody at first
+LOSE_SOME = """() => {
+    const send = XMLHttpRequest.prototype.send;
+    let seen = 0;
+    XMLHttpRequest.prototype.send = function (body) {
+        if (body instanceof Blob) seen += 1;
+        if (body instanceof Blob && seen === 1) this.onload = this.onerror;
+        if (body instanceof Blob && seen === 3) { setTimeout(this.onerror, 10); return undefined; }
+        return send.call(this, body);
+    };
+}"""
+STOP_AFTER_THREE = """() => {
+    const send = XMLHttpRequest.prototype.send;
+    let seen = 0;
+    XMLHttpRequest.prototype.send = function (body) {
+        if (body instanceof Blob) seen += 1;
+        return body instanceof Blob && seen > 3 ? undefined : send.call(this, body);
+    };
+}"""
+
+
 def png(image: Image.Image) -> bytes:
     stream = io.BytesIO()
     image.save(stream, "PNG")
@@ -146,6 +167,30 @@ def test_a_larger_batch_is_cancelled_and_keeps_its_rows(many: Visitor, flowers: 
     wait_for_rows(many, kept)
     assert len(download(many)) == kept
     expect(many.part(".mt-pick-files")).to_be_enabled()
+
+
+def test_a_lost_connection_loses_and_doubles_no_picture(many: Visitor, flowers: list[bytes]):
+    many.page.evaluate(LOSE_SOME)
+    many.part(".mt-files").set_input_files([upload(f"{number}.png", flowers[number]) for number in range(20)])
+    wait_for_rows(many, 20)
+    assert column(many, "file") == [f"{number}.png" for number in range(20)]
+    expect(many.part(".mt-banner")).to_be_hidden()
+
+
+def test_a_reload_while_sending_ends_the_batch_with_what_came(many: Visitor, flowers: list[bytes]):
+    many.page.evaluate(STOP_AFTER_THREE)
+    many.part(".mt-files").set_input_files([upload(f"{number}.png", flowers[number % 28]) for number in range(40)])
+    expect(many.part(".mt-count").first).to_be_visible()
+    many.page.evaluate("() => { window.kept = document.querySelector('.mt-count'); window.kept.focus(); }")
+    expect(many.part(".mt")).to_have_attribute("data-rows", "24")
+    many.page.wait_for_timeout(700)  # two further questions for news
+    assert many.page.evaluate("() => window.kept.isConnected && document.activeElement === window.kept")
+    expect(many.part(".mt-spoken")).to_have_text(re.compile(r"^\d+ of 40"))
+    expect(many.part(".mt")).to_have_attribute("data-state", "running")
+    many.page.reload()
+    many.go("Many photos")
+    wait_for_rows(many, 24)
+    expect(many.part(".mt-spoken")).to_have_text("24 pictures answered")
 
 
 def test_a_folder_and_a_zip_named_after_classes_are_compared_with_the_answers(

@@ -149,3 +149,38 @@ def test_without_a_camera_the_board_says_so(visit: Callable[..., Visitor]):
     )
     visitor.page.set_viewport_size({"width": 390, "height": 800})
     assert visitor.sideways() <= 0
+
+
+ASKS_FIRST = """
+const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+window.asked = [];
+window.opened = [];
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  await new Promise((resolve) => window.asked.push(resolve));
+  const stream = await open(wanted);
+  window.opened.push(stream);
+  return stream;
+};
+"""
+
+
+def test_a_camera_closed_before_it_was_allowed_is_let_go(visit: Callable[..., Visitor]):
+    visitor = visit()
+    page = visitor.page
+    page.add_init_script(ASKS_FIRST)
+    page.reload()
+    open_part(visitor)
+    card = add_class(visitor, "cats")
+    for _ in range(2):
+        card.locator(".tb-camera").click()
+    card.locator(".tb-camera").click()
+    page.wait_for_function("window.asked.length === 2")
+    page.evaluate("window.asked[0]()")
+    page.wait_for_function("window.opened[0]?.getTracks().every((track) => track.readyState === 'ended')")
+    expect(card.locator(".tb-stage")).to_be_hidden()
+    page.evaluate("window.asked[1]()")
+    expect(card.locator(".tb-record")).to_be_visible()
+    assert page.evaluate("window.opened[1].getTracks().every((track) => track.readyState === 'live')")
+    card.locator(".tb-camera").click()
+    page.wait_for_function("window.opened[1].getTracks().every((track) => track.readyState === 'ended')")
+    expect(visitor.part("#teach-board .tb-problem")).to_be_hidden()

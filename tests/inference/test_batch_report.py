@@ -46,6 +46,14 @@ def test_an_answer_comes_into_label_order_whatever_its_rank() -> None:
     assert [index for index, _ in made.ranked(2)] == [2, 0]
 
 
+def test_two_classes_of_one_name_keep_a_probability_each() -> None:
+    ranked = (Prediction("crane", 0.6), Prediction("ox", 0.3), Prediction("crane", 0.1))
+    result = Classification(predictions=ranked, unknown=False, seen=Image.new("RGB", (1, 1)), seconds=0.0)
+    made = answered_row("crane/a.jpg", result, ("ox", "crane", "crane"), truth=1)
+    assert list(made.probabilities) == pytest.approx([0.3, 0.6, 0.1])
+    assert made.right
+
+
 def test_every_class_has_its_column_and_a_broken_file_its_reason() -> None:
     good, bad = table([row(0.1, 0.7, 0.2, notes=("very small",), score=0.25), broken()])
     assert list(good) == [

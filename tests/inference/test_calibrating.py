@@ -81,6 +81,15 @@ def gathered(home: Path, dataset: DatasetSpec) -> Gathered:
     return found
 
 
+def test_a_source_without_a_readable_picture_is_named(home: Path, dataset: DatasetSpec, tmp_path: Path):
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "1.png").write_bytes(b"no picture")
+    classifier = Classifier(*load_checkpoint(home / "net.safetensors"), engine="plain", features=True)
+    others = [find_others("torn", dataset, data_dir=tmp_path)]
+    with pytest.raises(DatasetError, match="No picture of “torn” could be read"):
+        gather(classifier, dataset, others, progress=lambda done, total: None)
+
+
 def test_other_things_never_include_the_classes_themselves(home: Path, dataset: DatasetSpec) -> None:
     assert len(find_others(str(home / "walls"), dataset, data_dir=home).pictures) == 8, "“reds” are “red”"
     assert find_others("walls", dataset, data_dir=home).name == "walls"

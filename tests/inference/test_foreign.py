@@ -369,6 +369,14 @@ def test_a_pickle_is_no_safetensors_whatever_it_is_called(tmp_path: Path):
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("length", [0x0280, 0x0380, 0x4B50], ids=["pickle 2", "pickle 3", "zip"])
+def test_a_header_length_that_looks_like_magic_bytes_is_only_a_length(tmp_path: Path, length: int):
+    fields = json.dumps({"weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(struct.pack("<Q", length) + fields.ljust(length) + struct.pack("<f", 0.5))
+    assert judge_file(path, "“mine.safetensors”") == "safetensors"
+
+
 def test_safetensors_are_read_in_place_also_under_another_name(tmp_path: Path):
     save_file(dict(SMALL), tmp_path / "weights.pth", metadata={"class_names": '["a", "b"]'})
     weights = opened(tmp_path / "weights.pth", tmp_path)

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import math
 import re
+import subprocess
 import sys
 import threading
 import zipfile
@@ -20,6 +22,7 @@ from resnet_core.data.images import read_image
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.errors import CheckpointError, DeviceError
 from resnet_core.inference import take_away as module
+from resnet_core.inference import ways
 from resnet_core.inference.classifier import Classifier
 from resnet_core.inference.export import Source, export_model
 from resnet_core.inference.exported import open_exported
@@ -30,6 +33,7 @@ from resnet_core.models.zoo import build_model
 from resnet_core.training.checkpoint import Checkpoint, save_checkpoint
 from resnet_core.training.runs import RunStore
 
+POPEN = subprocess.Popen
 NAMES = ("daisy", "雏菊", "${c}")
 
 
@@ -292,6 +296,38 @@ def test_no_process_is_left_when_the_work_fails(
 )
 def test_a_file_name_every_system_takes(name: str, stem: str) -> None:
     assert file_stem(name) == stem
+
+
+# The command line as a way
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import sys; sys.exit('Traceback (most recent call last): /srv/secret.py')",
+        "import os; os.abort()",
+        "print('{}')",
+        "print('no JSON')",
+        "pass",
+    ],
+)
+def test_a_command_line_that_crashes_differs_and_what_it_said_stays_in_the_log(
+    program: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def start(arguments: list[str], **options: Any) -> Any:
+        return POPEN([sys.executable, "-c", program], **options)
+
+    monkeypatch.setattr(ways.subprocess, "Popen", start)
+    classifier = Classifier.load(weights, engine="plain")
+    source = Source(name="x", checkpoint=classifier.checkpoint, network=classifier.model)
+    pictures = write_test_pictures(tmp_path)
+    command = ways.CommandLine(str(weights), pictures, runs_dir=tmp_path)
+    checked = verify(source, [Way(name="command_line", ask=command.asker(NAMES))], pictures)
+    command.close()
+    assert not checked.agrees
+    assert checked.compared[0].difference == math.inf
+    assert checked.compared[0].cause == ways.BROKE_OFF
+    assert ("secret" in caplog.text) == ("secret" in program)
 
 
 # The API as a way

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.errors import CheckpointError, DatasetError
 from resnet_core.inference.classifier import Classifier
-from resnet_core.inference.unknown import Recipe, auroc, fit_unknown, fit_without_negatives
+from resnet_core.inference.unknown import Recipe, auroc, fit_centres, fit_unknown, fit_without_negatives
 from resnet_core.models.pooled import answer_with_features, stage_channels
 from resnet_core.models.resnet import Network
 from resnet_core.training import checkpoint as module
@@ -101,6 +101,34 @@ def test_more_numbers_than_pictures_are_no_problem() -> None:
     score = fit_without_negatives(features, targets)
     assert torch.isfinite(score.score(features)).all()
     assert float(score.score(2 * torch.randn(50, 500, generator=generator)).median()) < THRESHOLD
+
+
+def test_few_pictures_give_the_directions_of_the_large_matrix() -> None:
+    generator = torch.Generator().manual_seed(4)
+    targets = torch.arange(30) % 3
+    rows = torch.randn(30, 40, generator=generator) * torch.linspace(0.5, 3, 40)
+    directions, centres = fit_centres(rows, targets, dimensions=6)
+    gaps = (rows - rows.mean(0)).double()
+    widest = torch.linalg.eigh(gaps.T @ gaps / 30).eigenvectors.flip(1)[:, :6]
+    aligned = torch.nn.functional.normalize(directions.double(), dim=0).T @ widest
+    torch.testing.assert_close(aligned.abs(), torch.eye(6, dtype=torch.float64), atol=1e-4, rtol=0)
+    twice, _ = fit_centres(torch.cat([rows, rows]), torch.cat([targets, targets]), dimensions=6)  # 60 rows: by eigh
+    unit = torch.nn.functional.normalize(twice, dim=0)
+    assert float((unit * torch.nn.functional.normalize(directions, dim=0)).sum(0).abs().min()) > 0.9999
+    assert centres.shape == (3, 6)
+
+
+def test_every_fit_without_negatives_is_a_turn_of_its_own() -> None:
+    turns = []
+
+    def in_turn(work: Callable[[], Any]) -> Any:
+        turns.append(work)
+        return work()
+
+    features, targets = cloud(40)
+    score = fit_without_negatives(features, targets, in_turn=in_turn)
+    assert len(turns) == 6
+    assert torch.equal(score.score(features), fit_without_negatives(features, targets).score(features))
 
 
 @pytest.mark.parametrize("constant", [0.0, 7.0])

@@ -3,6 +3,7 @@
 import io
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -499,6 +500,20 @@ def test_the_fine_tuning_goes_on_with_the_same_network_and_pictures(backbone: Ba
     assert config.freeze == {"frozen": "layer3", "staged": "layer2", "full": "none"}[way]
     with pytest.raises(ConfigError):
         fine_tuning_settings(backbone.checkpoint, way="sideways")
+
+
+def test_a_normalisation_no_training_has_is_refused_instead_of_replaced(backbone: Backbone):
+    for mean, std, told in (
+        ((0.0,) * 3, (1.0,) * 3, "none"),
+        ((0.5,) * 3, (0.5,) * 3, None),
+        ((0.0,) * 3, (0.5,) * 3, None),
+    ):
+        checkpoint = replace(backbone.checkpoint, preprocessing=Preprocessing(resize=36, crop=32, mean=mean, std=std))
+        if told:
+            assert fine_tuning_settings(checkpoint, way="full")["normalize"] == told
+        else:
+            with pytest.raises(ConfigError, match="way of its own"):
+                fine_tuning_settings(checkpoint, way="full")
 
 
 def test_a_folder_is_taught_with_its_subfolders_as_bursts(tmp_path: Path, make_folder: Callable[..., Path]):

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_PICTURES = 5000  # a job; about 25 MB of thumbnails
-GIVEN_UP_SECONDS = 180.0  # without a word from the page that is still to send pictures
+GIVEN_UP_SECONDS = 180.0  # without a byte from the page that is still to send pictures; its questions do not count
 MOST_WAITING = 4 * BATCH  # pictures received and not opened, before the sender has to wait
+MOST_WAITING_BYTES = 128 * 2**20  # the same, of pictures received and not answered
 OPEN_AHEAD = 2 * BATCH
 ROWS_AT_ONCE = 100  # a reply; about 0.7 MB
 LARGE_SIDE = 640  # px of a picture shown by itself
@@ -47,7 +48,7 @@ class ManyJob:
 
     def __init__(self, desk: Desk, classifier: "Classifier", *, model: str, expected: int) -> None:
         self.id = secrets.token_urlsafe(16)
-        self.touched = time.monotonic()
+        self.touched = self.last_sent = time.monotonic()
         self._desk = desk
         self._model = model
         self._classifier = classifier
@@ -57,6 +58,8 @@ class ManyJob:
         self._kept: list[PictureFile | None] = []  # of each row, where the picture can be read again: in a zip
         self._files: deque[PictureFile] = deque()
         self._archives: list[Archive] = []
+        self._held_bytes = 0  # of the pictures not answered yet
+        self._next = 0  # place in the page's list of the first file that has not come
         self._accepted = self._refused = self._ignored = 0
         self._expected = max(0, expected)
         self._pace = Pace()
@@ -75,31 +78,51 @@ class ManyJob:
     @property
     def crowded(self) -> bool:
         """True while whoever sends pictures should wait before sending more."""
-        return self.running and len(self._files) >= MOST_WAITING
+        full = len(self._files) >= MOST_WAITING or self._held_bytes >= MOST_WAITING_BYTES
+        return self.running and full
 
-    def add(self, files: Sequence[PictureFile], *, ignored: int = 0) -> int:
-        """Takes the pictures up to the limit; how many were taken. The rest are counted as refused."""
+    def still_sending(self) -> None:
+        """Notes that the sender is there: something arrives, or waits for room."""
+        self.last_sent = time.monotonic()
+
+    def add(self, files: Sequence[PictureFile], *, ignored: int = 0, at: int | None = None) -> int:
+        """Takes the pictures up to the limit; how many were taken. The rest are counted as refused.
+
+        `at` is the place of the first one in the sender's list: those that came before are not taken twice, but told.
+        """
         with self._news:
             self._touch()
+            self.still_sending()
+            here = 0 if at is None else min(len(files), max(0, self._next - at))
+            files = files[here:]
+            self._next = self._next if at is None else max(self._next, at + here + len(files))
             taken = files[: max(0, MOST_PICTURES - self._accepted)] if self.running and not self._complete else ()
             self._files.extend(taken)
+            self._held_bytes += sum(map(_bytes_of, taken))
             self._accepted += len(taken)
             self._refused += len(files) - len(taken)
             self._ignored += ignored
             self._news.notify_all()
-        return len(taken)
+        return here + len(taken)
 
-    def add_zip(self, archive: Archive) -> int:
-        """Takes the pictures of a zip, and the duty to close it; how many were taken."""
+    def add_zip(self, archive: Archive, *, at: int | None = None) -> int:
+        """Takes the pictures of a zip, and the duty to close it; how many were taken. None of one that is here."""
         with self._news:
-            if self.running:
-                self._archives.append(archive)
-            else:
+            self.still_sending()
+            if at is not None and at < self._next:
                 archive.close()
+                return 0
+            self._next = self._next if at is None else at + 1
+            self._archives.append(archive)
         found = pictures_of_zip(archive)
         with self._news:
             self._expected += min(len(found.pictures), max(0, MOST_PICTURES - self._accepted))
-        return self.add(found.pictures, ignored=found.ignored)
+        taken = self.add(found.pictures, ignored=found.ignored)
+        if not taken:
+            with self._news:
+                self._archives.remove(archive)
+                archive.close()
+        return taken
 
     def refuse(self, count: int, *, ignored: int = 0) -> None:
         """Counts pictures that were not even sent."""
@@ -218,7 +241,7 @@ class ManyJob:
                 return False
             if self._complete:
                 self._end("done")
-            elif time.monotonic() - self.touched > GIVEN_UP_SECONDS:
+            elif time.monotonic() - self.last_sent > GIVEN_UP_SECONDS:
                 self._end("abandoned")
             return not self.running
 
@@ -249,6 +272,7 @@ class ManyJob:
     def _keep(self, files: list[PictureFile], rows: list[BatchRow], thumbnails: list[bytes]) -> None:
         with self._news:
             self._kept += [file if callable(file.content) else None for file in files]
+            self._held_bytes -= sum(map(_bytes_of, files))
             self._rows += rows
             self._thumbnails += thumbnails
             for row in rows:
@@ -261,6 +285,10 @@ class ManyJob:
                 self._verdict = state, reason
                 self._files.clear()
             self._news.notify_all()
+
+
+def _bytes_of(file: PictureFile) -> int:
+    return len(file.content) if isinstance(file.content, bytes) else 0
 
 
 def _next_batch(opening: deque[tuple[PictureFile, Opening]]) -> list[tuple[PictureFile, Opening]]:

@@ -22,17 +22,21 @@ class ManyJobs:
         self._jobs: dict[str, ManyJob] = {}
         self._lock = threading.Lock()
 
-    def start(self, model: str, *, expected: int) -> ManyJob:
-        """A new job without pictures. Raises RunError where too many are under way, CheckpointError for no model."""
+    def start(self, model: str, *, expected: int, instead_of: str = "") -> ManyJob:
+        """A new job without pictures; the one it is `instead_of` is dropped, but only once the new one is there.
+
+        Raises RunError where too many are under way, CheckpointError for no model.
+        """
         classifier = self._services.classifier(model)  # outside the lock, since loading takes a moment
         with self._lock:
             self._drop_old()
-            self._make_room()
-            if len(self._jobs) >= MOST_JOBS:
+            self._make_room(instead_of)
+            if len(self._jobs) - (instead_of in self._jobs) >= MOST_JOBS:
                 raise RunError(f"{MOST_JOBS} batches are being worked on already; try again when one is done.")
             job = ManyJob(self._services.desk, classifier, model=model, expected=expected)
             self._jobs[job.id] = job
-            return job
+        self.forget(instead_of)
+        return job
 
     def find(self, job_id: str) -> ManyJob:
         """The job with that id. Raises RunError for one that is not kept (any more)."""
@@ -61,9 +65,10 @@ class ManyJobs:
             job.close()
             del self._jobs[job.id]
 
-    def _make_room(self) -> None:
+    def _make_room(self, instead_of: str) -> None:
         """Drops as many of the jobs that are done as a further one needs, the longest untouched first."""
-        done = sorted((job for job in self._jobs.values() if not job.running), key=lambda job: job.touched)
-        for job in done[: max(0, len(self._jobs) - MOST_JOBS + 1)]:
+        others = [job for job in self._jobs.values() if job.id != instead_of]
+        done = sorted((job for job in others if not job.running), key=lambda job: job.touched)
+        for job in done[: max(0, len(others) - MOST_JOBS + 1)]:
             job.close()
             del self._jobs[job.id]

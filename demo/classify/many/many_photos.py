@@ -6,7 +6,8 @@ import gradio as gr
 
 from demo.classify.many.many_table.many_feed import make_ask
 from demo.classify.many.many_table.many_table import ManyTable
-from demo.services import Services, model_choices
+from demo.sentences import failing_in_a_sentence
+from demo.services import Services, model_choices, refreshed_models
 from demo.text import label
 
 
@@ -17,7 +18,7 @@ def many_photos_tab(services: Services, page: gr.Blocks) -> gr.Tab:
         table = ManyTable(make_ask(services.batches), model="flowers")
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     model.change(_next_model, model, table, **quiet)
-    tab.select(lambda: gr.update(choices=model_choices(services)), None, model, **quiet)
+    tab.select(failing_in_a_sentence(lambda chosen: refreshed_models(services, chosen)), model, model, **quiet)
     return tab
 
 

@@ -3,10 +3,14 @@
 Nothing of them is stored, except a zip, which is read in place from a nameless temporary file. Two bodies are known:
 
     kind=pictures    4 bytes n (big endian), n bytes of JSON [{"name": …, "size": …}, …], then the files without gaps;
-                     one with "large": true is over the limit and was left where it is
+                     one with "large": true is over the limit and was left where it is, one with "gone": true
+                     can no longer be read there
     kind=zip         the zip itself; `name` is what messages call it
 
-The answer is {"taken": pictures} once there is room for more, else {"error": sentence}; with "gone": true where the
+`at`, a number, is the place of the first picture, or of the zip, in the page's list: after a reply that was lost the
+page sends the same again, and what is here is not taken twice. Pictures are read only once there is room for them.
+
+The answer is {"taken": pictures}, else {"error": sentence}; with "gone": true where the
 batch is not kept any more, and with a status as in direct.py where the request itself was wrong.
 Gradio's own upload would write every picture to the disk, forget its folder and stop at 1,000 of them.
 """
@@ -16,6 +20,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import struct
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -74,15 +79,23 @@ class ManyUpload:
             raise Refusal(401, "Not authenticated: log in first.")
         given = {key: values[-1] for key, values in parse_qs(request.scope["query_string"].decode("latin-1")).items()}
         job = self._services.batches.find(given.get("job", ""))
+        at = _place(given.get("at"))
         if given.get("kind") == "zip":
-            return await _take_zip(job, given.get("name", "pictures.zip"), request, receive)
+            return await _take_zip(job, given.get("name", "pictures.zip"), at, request, receive)
+        while job.crowded:
+            job.still_sending()
+            await asyncio.sleep(ROOM_SECONDS)
         body = bytearray()
         async for part in _parts(request, receive, LARGEST_GROUP, "These pictures are"):
             body += part
-        taken = job.add(split_body(bytes(body)))
-        while job.crowded:
-            await asyncio.sleep(ROOM_SECONDS)
-        return taken
+            job.still_sending()
+        return job.add(split_body(bytes(body)), at=at)
+
+
+def _place(text: str | None) -> int | None:
+    if text is not None and not re.fullmatch(r"[0-9]{1,7}", text):
+        raise Refusal(422, "The pictures did not arrive whole; send them again.")
+    return None if text is None else int(text)
 
 
 def split_body(body: bytes) -> list[PictureFile]:
@@ -99,7 +112,8 @@ def split_body(body: bytes) -> list[PictureFile]:
             if not isinstance(name, str) or type(size) is not int or not 0 <= size <= len(body) - start:
                 raise ValueError("no such part")
             content = body[start : start + size]
-            files.append(PictureFile(name=name, content=_too_large(name) if entry.get("large") else content))
+            unread = _too_large(name) if entry.get("large") else _gone(name) if entry.get("gone") else None
+            files.append(PictureFile(name=name, content=unread or content))
             start += size
         if start != len(body) or len(files) > MOST_PICTURES:
             raise ValueError("something is left over")
@@ -116,7 +130,14 @@ def _too_large(name: str) -> Callable[[], bytes]:
     return refuse
 
 
-async def _take_zip(job: ManyJob, name: str, request: Request, receive: Receive) -> int:
+def _gone(name: str) -> Callable[[], bytes]:
+    def refuse() -> bytes:
+        raise ImageError(f"{display_name(name)} was moved or changed before it was sent; choose it again.")
+
+    return refuse
+
+
+async def _take_zip(job: ManyJob, name: str, at: int | None, request: Request, receive: Receive) -> int:
     """Stores the zip under a name of our own, judges it and hands it to the job; its name is gone at once."""
     shown = display_name(name)
     loop = asyncio.get_running_loop()
@@ -125,8 +146,9 @@ async def _take_zip(job: ManyJob, name: str, request: Request, receive: Receive)
         with open(handle, "wb", buffering=WRITTEN_AT_ONCE) as stored:
             async for part in _parts(request, receive, MAX_TOTAL_BYTES, f"{shown} is"):
                 await loop.run_in_executor(None, stored.write, part)
+                job.still_sending()
         archive = await loop.run_in_executor(None, lambda: open_archive(place, name=shown))
-        return await loop.run_in_executor(None, job.add_zip, archive)
+        return await loop.run_in_executor(None, lambda: job.add_zip(archive, at=at))
     finally:
         with contextlib.suppress(OSError):  # Windows keeps a file that is open: the janitor takes it in an hour
             Path(place).unlink()

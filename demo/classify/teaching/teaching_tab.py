@@ -12,7 +12,7 @@ from demo.classify.teaching.teaching_work import MAX_TITLE, TeachingWork
 from demo.markup import empty_card
 from demo.photo import photo_input
 from demo.sentences import failing_in_a_sentence
-from demo.services import Services, model_choices
+from demo.services import Services, model_choices, refreshed_models
 from demo.text import label, language_of, say
 from demo.turns import HEAVY, TOGETHER
 from resnet_core.data.images import ReadImage
@@ -55,7 +55,7 @@ def teaching_tab(services: Services, page: gr.Blocks) -> gr.Tab:
     _wire_trying(work, photo, model, card)
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     board.arrive(_session_of, None, session, **quiet)
-    tab.select(lambda: gr.update(choices=model_choices(services)), None, backbone, **quiet)
+    tab.select(failing_in_a_sentence(lambda chosen: refreshed_models(services, chosen)), backbone, backbone, **quiet)
 
     def greet(request: gr.Request) -> tuple[str, str]:
         rooms.sweep_in_time()

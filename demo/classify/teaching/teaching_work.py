@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
 import logging
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,11 +21,14 @@ from demo.services import Services
 from demo.text import say
 from resnet_core.data.image_gate import visible_text
 from resnet_core.data.images import ReadImage, read_image
-from resnet_core.errors import DatasetError, ResNetLabError
+from resnet_core.errors import CheckpointError, DatasetError, ResNetLabError
 from resnet_core.inference.catalog import checkpoint_path
-from resnet_core.inference.shelf import PREFIX, ModelEntry, shelf_of
+from resnet_core.inference.shelf import PREFIX, ModelEntry, ModelShelf, shelf_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from resnet_core.training.checkpoint import Checkpoint
     from resnet_core.training.looking import Backbone, LookMemory
     from resnet_core.training.runs import Run
     from resnet_core.training.teaching import TeachingReport
@@ -67,10 +73,24 @@ class TeachingWork:
             progress=progress,
             in_turn=self.services.desk.run,
         )
-        checkpoint = self.services.desk.run(partial(refusing_unknown, taught))
-        shelf = shelf_of(self.services.store)
-        entry = shelf.add(checkpoint, taught.state_dict, name=visible_text(title)[:MAX_TITLE])
+        checkpoint = refusing_unknown(taught, in_turn=self.services.desk.run)
+        entry = self._store(room, checkpoint, taught.state_dict, visible_text(title)[:MAX_TITLE])
         return Lesson(entry=entry, report=taught.report, refuses_unknown=checkpoint.unknown is not None)
+
+    def _store(self, room: Classroom, checkpoint: Checkpoint, weights: dict[str, Tensor], title: str) -> ModelEntry:
+        """Puts the model on the shelf in place of the one these classes had before."""
+        shelf, old = shelf_of(self.services.store), room.taught()
+        others = [entry.title for entry in shelf.list() if _mark(shelf, entry.name) != old]
+        entry = shelf.add(checkpoint, weights, name=_free_title(title, others))
+        try:
+            old = room.note_taught(_mark(shelf, entry.name))
+        except DatasetError:  # the disk is full: the model is there, only not replaced next time
+            log.warning("could not note which model was taught", exc_info=True)
+            return entry
+        if old and _mark(shelf, name := old.partition("@")[0]) == old:
+            with contextlib.suppress(CheckpointError):
+                shelf.remove(name)
+        return entry
 
     def promote(self, session: object, model: str, way: str) -> tuple[Run, int, int]:
         """Writes the pictures as a data set and starts a training from the taught model; (run, train, val pictures)."""
@@ -84,11 +104,18 @@ class TeachingWork:
         title = next((e.title for e in shelf_of(self.services.store).list() if e.name == model), model)
         place = self.services.data_dir / "taught" / f"{model.removeprefix(PREFIX)}-{time.strftime('%Y%m%d-%H%M%S')}"
         place.parent.mkdir(parents=True, exist_ok=True)
-        folder = write_dataset(material, place.resolve())
+        folder = place.resolve()
         settings = fine_tuning_settings(backbone.checkpoint, way=way)
         config = make_config(dataset=str(folder), init_from=str(path.resolve()), name=title, **settings)
+        if room.taught() == _mark(shelf_of(self.services.store), model):
+            room.note_taught("")  # the training begins from its file: teaching again must not take it away
+        write_dataset(material, folder)
         val = sum(1 for _ in (folder / "val").rglob("*.*"))
-        return runner.start(config), len(material.examples) - val, val
+        try:
+            return runner.start(config), len(material.examples) - val, val
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def answer(self, picture: ReadImage, model: str, language: str) -> str:
         """The card of what the taught model says to a photo. Raises ResNetLabError."""
@@ -138,6 +165,21 @@ class TeachingWork:
         classifier = self.services.classifier(model)
         title = next((entry.title for entry in self.services.models() if entry.name == model), model)
         return self.services.desk.run(partial(make_backbone, title, classifier.checkpoint, classifier.model))
+
+
+def _mark(shelf: ModelShelf, name: str) -> str:
+    """Tells a model from a later one of the same file name; "" where there is none."""
+    try:
+        return f"{name}@{shelf.path(name).stat().st_mtime_ns}"
+    except (CheckpointError, OSError):
+        return ""
+
+
+def _free_title(title: str, others: Iterable[str]) -> str:
+    """The title, with a number where another model has it already."""
+    taken = {other.casefold() for other in others}
+    numbered = (f"{title[: MAX_TITLE - len(end)].rstrip()}{end}" for end in map(" {}".format, itertools.count(2)))
+    return next(each for each in itertools.chain([title], numbered) if each.casefold() not in taken)
 
 
 def _taught(model: str) -> str:

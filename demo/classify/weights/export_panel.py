@@ -4,8 +4,11 @@ Tracing a network changes torch's state for the whole process, and a training ma
 the command `export` in a process of its own. What is offered for download is a copy in Gradio's own folder.
 """
 
+import contextlib
 import json
+import logging
 import os
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -17,9 +20,11 @@ from gradio.processing_utils import hash_file
 
 from demo.markup import escape
 from demo.sentences import failing_in_a_sentence
-from demo.services import Services, model_choices
+from demo.services import Services, model_choices, refreshed_models
 from demo.text import label, language_of, say
 from resnet_core.errors import CheckpointError, ConfigError, DeviceError
+
+log = logging.getLogger(__name__)
 
 FORMATS = ("onnx", "pt2", "safetensors")
 EXPORT_LIMIT = 300.0  # seconds until an export is given up; ResNet-152 on two busy cores takes less than half
@@ -128,9 +133,13 @@ def export_panel(services: Services, page: gr.Blocks, tab: gr.Tab) -> None:
     go.click(export, [model, form], outputs, api_visibility="private", show_progress_on=report, **ALONE)
     for moment in (tab.select, model.focus):  # models may be adopted above, or taught elsewhere
         moment(
-            lambda: gr.update(choices=model_choices(services)), None, model, queue=False, api_visibility="private",
+            failing_in_a_sentence(lambda chosen: refreshed_models(services, chosen)),
+            model,
+            model,
+            queue=False,
+            api_visibility="private",
             show_progress="hidden",
-        )  # fmt: skip
+        )
 
 
 def _run_export(
@@ -148,6 +157,7 @@ def _run_export(
         f"--runs-dir={services.store.runs_dir.resolve()}",
         f"--data-dir={services.data_dir.resolve()}",
         *([f"--api-url={api_url}"] if api_url else []),
+        own_group=True,
     )
     try:
         output, problem = process.communicate(timeout=EXPORT_LIMIT)
@@ -156,10 +166,20 @@ def _run_export(
             f"The export took longer than {EXPORT_LIMIT:.0f} s and was ended; try again when less is under way."
         ) from error
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+        if process.returncode is None:  # not waited for yet, so the number is still its own
+            _end_group(process)
+    if problem.strip():
+        log.warning("export said: %s", problem.strip())
     return _facts(output, problem)
+
+
+def _end_group(process: "subprocess.Popen[str]") -> None:
+    """Ends the export with what it has started: the command `predict` would go on, and keep the pipes open."""
+    if os.name == "posix":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.communicate()
 
 
 def _facts(output: str, problem: str) -> dict[str, Any]:
@@ -168,7 +188,8 @@ def _facts(output: str, problem: str) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
         return facts
     except (IndexError, ValueError) as error:
-        sentence = " ".join(problem.split())[-400:]
+        lines = problem.strip().splitlines()
+        sentence = lines[-1][:400] if len(lines) == 1 else ""  # more than one is no complaint of ours
         raise CheckpointError(sentence or "The export broke off unexpectedly; try again.") from error
 
 

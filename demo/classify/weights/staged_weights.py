@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from resnet_core.inference.foreign import ForeignWeights
 
 KEPT = 4  # uploads that wait at a time; the oldest goes first
-KEPT_SECONDS = 3600.0  # folders of an app that was ended are swept after that
+KEPT_SECONDS = 3600.0  # since somebody last asked; folders of an app that was ended are swept after that, too
 
 
 class StagedWeights:
@@ -31,6 +31,7 @@ class StagedWeights:
         self._folder = folder
         self._lock = threading.Lock()
         self._waiting: OrderedDict[str, ForeignWeights] = OrderedDict()
+        self._asked: dict[str, float] = {}  # monotonic seconds, of each that waits
 
     def take(self, uploaded: Path) -> str:
         """Moves an uploaded file here and judges it; the token to ask for it by.
@@ -54,26 +55,33 @@ class StagedWeights:
                 raise CheckpointError(f"“{shown}” could not be stored ({error.strerror}); upload it again.") from error
             raise
         with self._lock:
-            self._waiting[token] = weights
-            old = [self._waiting.popitem(last=False)[0] for _ in range(len(self._waiting) - KEPT)]
+            self._waiting[token], self._asked[token] = weights, time.monotonic()
+            old = list(self._waiting)[: max(0, len(self._waiting) - KEPT)]
         for each in old:
-            shutil.rmtree(self._folder / each, ignore_errors=True)
+            self.drop(each)
         return token
 
     def find(self, token: str) -> ForeignWeights | None:
         """The weights behind a token, or None when they are gone."""
         with self._lock:
+            if token in self._waiting:
+                self._asked[token] = time.monotonic()
             return self._waiting.get(token)
 
     def drop(self, token: str) -> None:
         """Deletes what waits under the token, if anything."""
         with self._lock:
             known = self._waiting.pop(token, None)
+            self._asked.pop(token, None)
         if known is not None:
             shutil.rmtree(self._folder / token, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Removes what an app that is no more has left."""
+        """Removes what nobody has asked for in a long time, and what an app that is no more has left."""
+        with self._lock:
+            forgotten = [token for token, asked in self._asked.items() if time.monotonic() - asked > KEPT_SECONDS]
+        for token in forgotten:
+            self.drop(token)
         if not self._folder.is_dir():
             return
         with self._lock:

@@ -19,11 +19,12 @@ const ask = makeAsking({
   onAnswer(question, answer, file) {
     if (question.edits !== edits) return; // of a photo that has gone
     const now = sharesOf(answer);
-    before ??= now;
+    if (!question.edited) before ??= now;
     bars.show(before, now);
     sayIt(whatHappened(say, before, now, { unknown: answer.unknown, edited: question.edited }));
     if (question.quality < 100) showCompressed(question, file);
     root.dataset.answers = Number(root.dataset.answers) + 1;
+    if (question.first) changed(); // now for the picture as it is edited
   },
   onFailure: (sentence) => sayIt(sentence || say("lost"), true),
   onRest: () => { root.dataset.settled = frame ? "false" : "true"; },
@@ -68,7 +69,8 @@ function redraw() {
   showNumbers(now);
   const edited = edits.strokes() > 0 || Object.entries(SLIDERS).some(([name, usual]) => now[name] !== usual);
   find("undo").disabled = edits.strokes() === 0;
-  ask({ edits, edited, model: told.model, canvas: shown, quality: now.quality });
+  if (edited && !before) ask({ edits, edited: false, first: true, model: told.model, canvas: edits.photo(), quality: 100 });
+  else ask({ edits, edited, model: told.model, canvas: shown, quality: now.quality });
 }
 
 function showNumbers({ turn, blur, light, quality }) {

@@ -62,6 +62,7 @@ function makeEdits(image) {
   return {
     width,
     height,
+    photo: () => copyOf(photo),
     strokes: () => strokes.length,
     begin(brush, size, point) {
       strokes.push({ brush, size, points: [point] });

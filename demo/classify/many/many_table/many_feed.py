@@ -59,10 +59,10 @@ def make_ask(jobs: ManyJobs) -> Callable[[object], Reply]:
 def _start(jobs: ManyJobs, asked: Reply) -> Reply:
     count = _number(asked, "count")
     model = _text(asked, "model")
-    if asked.get("previous"):
-        jobs.forget(_text(asked, "previous"))
-    job = jobs.start(model, expected=min(count, MOST_PICTURES))
-    job.refuse(count - MOST_PICTURES, ignored=_number(asked, "ignored"))
+    ignored = _number(asked, "ignored")
+    previous = _text(asked, "previous") if asked.get("previous") else ""
+    job = jobs.start(model, expected=min(count, MOST_PICTURES), instead_of=previous)
+    job.refuse(count - MOST_PICTURES, ignored=ignored)
     return {"job": job.id, "most": MOST_PICTURES}
 
 

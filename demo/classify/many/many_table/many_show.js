@@ -1,6 +1,7 @@
 // Draws the state of the batch; nothing here asks or sends.
 
 const nodes = new Map(); // table rows by number, made when they are first shown
+const spoken = { job: "", step: -1 };
 
 function showLabels() {
   const plain = {
@@ -30,6 +31,15 @@ function progressSentence() {
   return parts.join(" · ");
 }
 
+// A screen reader hears the start, each further quarter and the end; the line that is seen changes too often for it.
+function announce() {
+  const step = last.state === "running" ? Math.floor((4 * last.done) / Math.max(1, last.total)) : 5;
+  if (spoken.job !== last.job) Object.assign(spoken, { job: last.job, step: -1 });
+  if (step <= spoken.step) return;
+  spoken.step = step;
+  setText(find("spoken"), progressSentence());
+}
+
 function showWork() {
   find("work").hidden = !last && !isRunning();
   find("drop").classList.toggle("mt-small", Boolean(last));
@@ -41,7 +51,10 @@ function showWork() {
   find("track").setAttribute("aria-valuenow", Math.round(100 * share));
   find("track").hidden = !isRunning();
   if (!last) return;
-  if (last.total || last.state !== "running") setText(find("progress"), progressSentence());
+  if (last.total || last.state !== "running") {
+    setText(find("progress"), progressSentence());
+    announce();
+  }
   const most = words.count(LIMITS.most);
   const left = [
     last.refused ? words.say("refused", { count: words.count(last.refused), most }) : "",

@@ -50,7 +50,7 @@ async function begin(found) {
     follow(job);
     await send({ ...sorted, pictures: sorted.pictures.slice(0, reply.most) });
   } catch (problem) {
-    root.dataset.state = "idle";
+    root.dataset.state = store.rows.length ? "ended" : "idle"; // the answers before stay
     complain(problem.sentence || words.say("lost"));
   }
   showAll();
@@ -68,6 +68,7 @@ async function send(sorted) {
   sender = makeSender(mine, {
     onTaken: (group) => local.push(...group.map((each) => each.file)),
     onShare: (name, share) => name && showSending(name, share),
+    onLost: () => job === mine && complain(words.say("lost")),
   });
   const problem = await sender.sendAll(sorted);
   if (job !== mine) return;
@@ -75,7 +76,22 @@ async function send(sorted) {
   if (problem && problem.message !== "stopped") {
     complain(problem.sentence || words.say("not_sent", { reason: words.say("lost") }));
   }
-  await ask({ what: "finish", job: mine }).catch(() => null);
+  await finish(mine);
+}
+
+// Says that no more pictures come, again until the app has heard it: a batch nobody finishes would seem to go on.
+async function finish(mine) {
+  let missing = 0;
+  while (job === mine && missing < FORGOTTEN_AFTER) {
+    missing = element.isConnected ? 0 : missing + 1;
+    try {
+      return await ask({ what: "finish", job: mine });
+    } catch {
+      complain(words.say("lost"));
+    }
+    await new Promise((yes) => { setTimeout(yes, RETRY); });
+  }
+  return null;
 }
 
 // Asks for news until everything is here; `mine` is the batch this loop belongs to.
@@ -112,6 +128,7 @@ function take(reply) {
   store.apply(reply);
   last = reply;
   root.dataset.state = reply.state === "running" ? "running" : "ended";
+  if (reply.state !== "running" && sender) sender.stop(); // nothing more would be taken
   if (reply.state === "failed") complain(reply.reason);
   showAll();
 }

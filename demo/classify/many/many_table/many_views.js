@@ -2,11 +2,15 @@
 
 const MOST_BARS = 12;
 
+function setBar(fill, share, color) {
+  fill.style.width = `${Math.max(share > 0 ? 1 : 0, 100 * share).toFixed(1)}%`;
+  fill.style.background = color;
+}
+
 function barRow(label, share, color, number) {
   const [name, track, fill] = [make("span", "mt-bar-label", label), make("span", "mt-bar-track"), make("span", "mt-bar")];
   name.title = label;
-  fill.style.width = `${Math.max(share > 0 ? 1 : 0, 100 * share).toFixed(1)}%`;
-  fill.style.background = color;
+  setBar(fill, share, color);
   track.append(fill);
   return [name, track, make("span", "mt-bar-number", number)];
 }
@@ -21,18 +25,36 @@ function drawCounts(list, store, words, onPick) {
   kinds.push({ filter: "unknown", label: words.say("unknown"), color: "#777777", count: tally.unknown });
   kinds.push({ filter: "broken", label: words.say("broken"), color: "var(--mt-bad)", count: tally.broken });
   const most = Math.max(1, ...kinds.map((kind) => kind.count));
-  const focused = list.contains(document.activeElement) ? document.activeElement.dataset.filter : null;
-  list.replaceChildren(...kinds.map((kind) => {
-    const [item, button] = [make("li"), make("button", "mt-count")];
-    button.type = "button";
-    button.dataset.filter = kind.filter;
-    button.setAttribute("aria-pressed", String(view.filter === kind.filter));
-    button.append(...barRow(kind.label, kind.count / most, kind.color, words.count(kind.count)));
-    button.addEventListener("click", () => onPick(view.filter === kind.filter ? "all" : kind.filter));
-    item.append(button);
-    return item;
-  }));
-  if (focused) list.querySelector(`[data-filter="${focused}"]`)?.focus();
+  const focused = list.contains(document.activeElement) ? document.activeElement : null;
+  const before = new Map([...list.children].map((item) => [item.firstElementChild.dataset.filter, item]));
+  kinds.forEach((kind, place) => {
+    const item = before.get(kind.filter) || countItem(kind.filter, view, onPick);
+    before.delete(kind.filter);
+    fillCount(item.firstElementChild, kind, kind.count / most, view, words);
+    if (list.children[place] !== item) list.insertBefore(item, list.children[place] || null);
+  });
+  for (const item of before.values()) item.remove();
+  if (focused && focused.isConnected && document.activeElement !== focused) focused.focus(); // it was moved
+}
+
+// The buttons stay the same from one drawing to the next: a new one would lose the click on its way, and the focus.
+function countItem(filter, view, onPick) {
+  const [item, button] = [make("li"), make("button", "mt-count")];
+  button.type = "button";
+  button.dataset.filter = filter;
+  button.addEventListener("click", () => onPick(view.filter === filter ? "all" : filter));
+  button.append(...barRow("", 0, "", ""));
+  item.append(button);
+  return item;
+}
+
+function fillCount(button, kind, share, view, words) {
+  const [name, track, number] = button.children;
+  setText(name, kind.label);
+  name.title = kind.label;
+  setText(number, words.count(kind.count));
+  setBar(track.firstElementChild, share, kind.color);
+  button.setAttribute("aria-pressed", String(view.filter === kind.filter));
 }
 
 function drawFilter(select, store, words) {

@@ -56,5 +56,5 @@ showAll();
 const earlier = remembered();
 if (earlier) {
   job = earlier;
-  follow(earlier);
+  finish(earlier).then(() => follow(earlier)); // what the page before the reload had not sent will not come
 }

@@ -14,6 +14,7 @@ reply {"classes": [{"id", "name", "color", "count", "bursts", "shown": [number]}
 
 import base64
 import binascii
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -130,13 +131,22 @@ def _pictures(room: Classroom, asked: Request) -> dict[str, Any]:
 
 
 def _zip(room: Classroom, asked: Request) -> dict[str, Any]:
-    """Fills the classes of a zip that Gradio has stored; any other path is refused."""
-    from resnet_core.data.datasets import archive_dataset
-
+    """Fills the classes of a zip that Gradio has stored, and deletes it; any other path is refused."""
     path = Path(_text(asked, "path")).resolve()
     if not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
         raise DatasetError("The zip did not arrive; choose it again.")
-    dataset = archive_dataset(path, name=_text(asked, "name") or path.name)
+    try:
+        return view(room, _fill(room, path, _text(asked, "name") or path.name))
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _fill(room: Classroom, path: Path, name: str) -> list[str]:
+    """Takes the pictures of a zip; sentences on what was not taken. Raises DatasetError where there is no room."""
+    from resnet_core.data.datasets import archive_dataset
+
+    dataset = archive_dataset(path, name=name)
     total = len(dataset.train) + len(dataset.val)
     if total > MAX_PICTURES - room.count():
         raise DatasetError(
@@ -150,7 +160,7 @@ def _zip(room: Classroom, asked: Request) -> dict[str, Any]:
     for index, paths in sorted(by_class.items()):
         owner = room.class_called(dataset.class_names[index])
         said += room.add_images(owner.class_id, paths, dataset.source.load)
-    return view(room, said)
+    return said
 
 
 def _thumbs(room: Classroom, asked: Request) -> dict[str, Any]:

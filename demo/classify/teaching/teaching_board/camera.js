@@ -5,35 +5,55 @@ const CAMERA_QUALITY = 0.9;
 
 function makeCamera() {
   let [stream, opening] = [null, null];
+  let generation = 0; // raised by every close(): what was asked for before it is let go when it comes
   const canvas = document.createElement("canvas");
 
-  // Throws an Error whose message is a key of the words.
+  // The stream, or null when it was closed while the browser still asked the visitor.
   async function open() {
     if (!navigator.mediaDevices?.getUserMedia) throw new Error("camera_insecure");
     if (stream?.getVideoTracks().some((track) => track.readyState === "live")) return stream;
-    opening ??= navigator.mediaDevices
-      .getUserMedia({ video: { width: { ideal: 640 }, height: { ideal: 480 } }, audio: false })
-      .finally(() => {
-        opening = null;
-      });
-    try {
-      stream = await opening;
-    } catch (problem) {
-      const known = { NotAllowedError: "camera_refused", NotReadableError: "camera_busy" };
-      throw new Error(known[problem.name] || "camera_none");
-    }
-    return stream;
+    opening ??= ask(generation);
+    return opening;
   }
 
+  async function ask(mine) {
+    try {
+      const wanted = { video: { width: { ideal: 640 }, height: { ideal: 480 } }, audio: false };
+      const opened = await navigator.mediaDevices.getUserMedia(wanted);
+      if (mine === generation) stream = opened;
+      else letGo(opened);
+      return mine === generation ? opened : null;
+    } catch (problem) {
+      if (mine !== generation) return null;
+      const known = { NotAllowedError: "camera_refused", NotReadableError: "camera_busy" };
+      throw new Error(known[problem.name] || "camera_none");
+    } finally {
+      if (mine === generation) opening = null;
+    }
+  }
+
+  // True once the picture moves, false when close() came first. Throws an Error whose message is a key of the words.
   async function showIn(video) {
+    const mine = generation;
     const opened = await open();
+    if (mine !== generation) return false;
     if (video.srcObject !== opened) video.srcObject = opened;
-    await video.play();
+    try {
+      await video.play();
+    } catch (problem) {
+      if (mine === generation) throw problem;
+    }
+    return mine === generation;
+  }
+
+  function letGo(opened) {
+    opened?.getTracks().forEach((track) => track.stop());
   }
 
   function close() {
-    stream?.getTracks().forEach((track) => track.stop());
-    stream = null;
+    generation += 1;
+    letGo(stream);
+    [stream, opening] = [null, null];
   }
 
   // The picture of this moment as JPEG in base64, "" while there is none.

@@ -1,12 +1,14 @@
 // The camera asks the taught model, a few times a second. The component's own text is the model's name.
 
 const PAUSE_MS = 150; // between an answer and the next question
+const LOST_PAUSE_MS = 2000; // after a question without an answer: the server is away or has too much to do
 
 const root = element.querySelector(".ca");
 const find = (name) => element.querySelector(`.ca-${name}`);
 const camera = makeCamera();
 const video = find("video");
 let running = false;
+let generation = 0; // of the loops: an older one ends at its next turn
 // Another tab was opened: nobody sees it, so the camera is let go at once. Scrolled out of sight it still has a size.
 const leaving = new IntersectionObserver((entries) => {
   if (running && entries.some((entry) => entry.boundingClientRect.width === 0)) stop();
@@ -37,7 +39,9 @@ function show(reply) {
 }
 
 async function askOn() {
-  while (running) {
+  const mine = ++generation;
+  while (running && mine === generation) {
+    let pause = PAUSE_MS;
     if (!element.isConnected) {
       stop();
       return;
@@ -50,21 +54,27 @@ async function askOn() {
       } catch (problem) {
         console.warn(problem);
       }
-      if (!running) return;
-      if (reply === null || typeof reply !== "object") complain(say("no_answer"));
-      else if (reply.error) complain(String(reply.error));
+      if (!running || mine !== generation) return;
+      if (reply === null || typeof reply !== "object") {
+        complain(say("no_answer"));
+        pause = LOST_PAUSE_MS;
+      } else if (reply.error) complain(String(reply.error));
       else show(reply);
     }
-    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }
 
 async function start() {
+  find("toggle").disabled = true;
   try {
-    await camera.showIn(video);
+    if (!(await camera.showIn(video))) return; // the page was left while the visitor was asked
   } catch (problem) {
+    camera.close();
     complain(say(table[problem.message] ? problem.message : "camera_none"));
     return;
+  } finally {
+    find("toggle").disabled = false;
   }
   running = true;
   find("stage").hidden = false;
@@ -84,5 +94,5 @@ function stop() {
 find("toggle").textContent = say("ask_camera");
 find("toggle").addEventListener("click", () => (running ? stop() : start()));
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState !== "visible" && running) stop();
+  if (document.visibilityState !== "visible") stop();
 });

@@ -1,6 +1,6 @@
 """What a visitor has collected: classes and their pictures, in a folder of the visitor's own below the cache.
 
-    <cache>/teaching/<session>/classes.json     names and order, and what is known of each picture
+    <cache>/teaching/<session>/classes.json     names and order, what is known of each picture, the model taught last
                                p17.jpg, t17.jpg  a picture as it is kept, and its thumbnail
 
 Every method of a `Classroom` says in a sentence what it refuses.
@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -58,7 +58,7 @@ class Classroom:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.RLock()
-        self._classes, self._next = _load(folder / "classes.json")
+        self._classes, self._next, self._taught = _load(folder / "classes.json")
 
     def classes(self) -> list[TaughtClass]:
         """The classes in the order they were added; treat them as read-only."""
@@ -67,13 +67,12 @@ class Classroom:
 
     def add_class(self, name: str) -> TaughtClass:
         """A new, empty class. Raises DatasetError for a name that is empty, taken or one too many."""
-        with self._lock:
+        with self._changing():
             label = self._free_name(name)
             if len(self._classes) >= MAX_CLASSES:
                 raise DatasetError(f"{MAX_CLASSES} classes are the limit here; remove one first.")
             added = TaughtClass(class_id=f"c{self._number()}", name=label)
             self._classes.append(added)
-            self._save()
             return added
 
     def class_called(self, name: str) -> TaughtClass:
@@ -85,27 +84,24 @@ class Classroom:
 
     def rename_class(self, class_id: str, name: str) -> None:
         """Another name for a class. Raises DatasetError."""
-        with self._lock:
+        with self._changing():
             changed = self._get(class_id)
             changed.name = self._free_name(name, but=changed)
-            self._save()
 
     def remove_class(self, class_id: str) -> None:
         """Forgets a class and deletes its pictures."""
-        with self._lock:
+        with self._changing():
             gone = self._get(class_id)
             self._classes.remove(gone)
-            self._save()
         for picture in gone.pictures:
             self._delete(picture)
 
     def remove_picture(self, class_id: str, number: int) -> None:
         """Forgets one picture and deletes it; asking twice does no harm."""
-        with self._lock:
+        with self._changing():
             owner = self._get(class_id)
             gone = [picture for picture in owner.pictures if picture.number == number]
             owner.pictures = [picture for picture in owner.pictures if picture.number != number]
-            self._save()
         for picture in gone:
             self._delete(picture)
 
@@ -144,6 +140,17 @@ class Classroom:
         for each in self.classes():
             self.remove_class(each.class_id)
 
+    def taught(self) -> str:
+        """What was last given to `note_taught`, "" for nothing."""
+        with self._lock:
+            return self._taught
+
+    def note_taught(self, mark: str) -> str:
+        """Remembers which model was made of these classes, and returns the mark before. Raises DatasetError."""
+        with self._changing():
+            before, self._taught = self._taught, mark
+            return before
+
     def thumbnails(self, numbers: Iterable[int]) -> dict[str, str]:
         """JPEGs in base64, of the pictures that are there."""
         found = {}
@@ -178,14 +185,13 @@ class Classroom:
         return kept
 
     def _file(self, class_id: str, taken: list[Kept]) -> None:
-        with self._lock:
-            try:
+        try:
+            with self._changing():
                 self._get(class_id).pictures += taken
-                self._save()
-            except DatasetError:  # the class was removed meanwhile, or the disk is full
-                for picture in taken:
-                    self._delete(picture)
-                raise
+        except DatasetError:  # the class was removed meanwhile, or the disk is full
+            for picture in taken:
+                self._delete(picture)
+            raise
 
     def _path(self, picture: Kept) -> Path:
         return self.folder / f"p{picture.number}{picture.suffix}"
@@ -219,9 +225,24 @@ class Classroom:
             )
         return label
 
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Alone with the classes; they are saved at the end, and what cannot be saved is undone."""
+        with self._lock:
+            classes, taught = [(each, each.name, list(each.pictures)) for each in self._classes], self._taught
+            try:
+                yield
+                self._save()
+            except BaseException:
+                for each, name, pictures in classes:
+                    each.name, each.pictures = name, pictures
+                self._classes, self._taught = [each for each, _, _ in classes], taught
+                raise
+
     def _save(self) -> None:
         content = {
             "next": self._next,
+            "taught": self._taught,
             "classes": [
                 {"id": each.class_id, "name": each.name, "pictures": [vars(picture) for picture in each.pictures]}
                 for each in self._classes
@@ -235,17 +256,17 @@ class Classroom:
             ) from error
 
 
-def _load(path: Path) -> tuple[list[TaughtClass], int]:
-    """Classes and the last number given; nothing where there is no such file, or a damaged one."""
+def _load(path: Path) -> tuple[list[TaughtClass], int, str]:
+    """Classes, the last number given, the mark of the taught model; nothing for no such file, or a damaged one."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         classes = [
             TaughtClass(class_id=each["id"], name=each["name"], pictures=[Kept(**one) for one in each["pictures"]])
             for each in content["classes"]
         ]
-        return classes, int(content["next"])
+        return classes, int(content["next"]), str(content.get("taught", ""))
     except (OSError, ValueError, TypeError, KeyError):
-        return [], 0
+        return [], 0, ""
 
 
 def _read(path: Path, name: str, draft: int) -> Image.Image:

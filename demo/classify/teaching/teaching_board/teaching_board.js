@@ -144,20 +144,19 @@ async function openCamera(id) {
   try {
     const stage = cards.get(id).querySelector(".tb-stage");
     stage.prepend(video);
-    await camera.showIn(video);
-    if (stageOf !== id) return;
+    if (!(await camera.showIn(video))) return; // closed, perhaps for another class, while the visitor was asked
     video.hidden = stage.hidden = false;
     cards.get(id).querySelector(".tb-camera").textContent = say("close_camera");
   } catch (problem) {
-    stageOf = null;
+    closeCamera();
     complain(say(table[problem.message] ? problem.message : "camera_none"));
-  } finally {
-    busy("");
   }
+  busy("");
 }
 
 function closeCamera() {
   endBurst();
+  if (stageOf && video.hidden) busy(""); // it was still opening
   const card = cards.get(stageOf);
   root.append(video);
   video.hidden = true;
