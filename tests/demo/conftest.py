@@ -1,9 +1,25 @@
 """What several tests of the pages need."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from demo.services import Services
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Services of empty folders, ready at once: neither the shipped model nor rendered flowers are prepared ahead."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Services, "_prepare_quietly", lambda self: None)
+        home = tmp_path_factory.mktemp("services")
+        made = Services(data_dir=home / "data", runs_dir=home / "runs")
+        made.warm_up()
+        made.ready()
+        yield made
+        made.shutdown(30)
 
 
 @pytest.fixture

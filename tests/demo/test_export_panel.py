@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +21,6 @@ from resnet_core.training.checkpoint import Checkpoint, save_checkpoint
 from resnet_core.training.config import TrainConfig
 
 POPEN = subprocess.Popen
-
-
-@pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Services, "_prepare_quietly", lambda self: None)
-        home = tmp_path_factory.mktemp("exporting")
-        made = Services(data_dir=home / "data", runs_dir=home / "runs")
-        made.warm_up()
-        made.ready()
-        yield made
-        made.shutdown(5)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """What the classification and feature-map tabs compute, without a page."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,6 @@ from resnet_core.errors import ModelError, ResNetLabError
 from resnet_core.models.zoo import build_model
 from resnet_core.training.checkpoint import Checkpoint, save_checkpoint
 from resnet_core.training.config import TrainConfig
-
-
-@pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Services, "_prepare_quietly", lambda self: None)
-        home = tmp_path_factory.mktemp("tabs")
-        made = Services(data_dir=home / "data", runs_dir=home / "runs")
-        made.warm_up()
-        made.ready()
-        yield made
-        made.shutdown(5)
 
 
 @pytest.fixture(scope="module")

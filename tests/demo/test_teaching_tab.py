@@ -6,7 +6,6 @@ import json
 import os
 import random
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -308,18 +307,6 @@ def test_the_components_can_be_built_without_a_page(rooms: Classrooms):
 
 
 # what the buttons do
-
-
-@pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Services, "_prepare_quietly", lambda self: None)
-        home = tmp_path_factory.mktemp("teach")
-        made = Services(data_dir=home / "data", runs_dir=home / "runs")
-        made.warm_up()
-        made.ready()
-        yield made
-        made.shutdown(30)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import io
 import re
 import string
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +34,6 @@ from resnet_core.training.config import TrainConfig
 
 FLOWERS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 HOSTILE = ("<b>left</b>", "right", "${up}")
-
-
-@pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Services, "_prepare_quietly", lambda self: None)
-        home = tmp_path_factory.mktemp("why")
-        made = Services(data_dir=home / "data", runs_dir=home / "runs")
-        made.warm_up()
-        made.ready()
-        yield made
-        made.shutdown(5)
 
 
 def make_model(services: Services, class_names: tuple[str, ...]) -> str:
