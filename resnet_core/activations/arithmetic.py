@@ -3,13 +3,13 @@
     shown = explain_value(model, inputs, "layer2.0.conv1", channel=3, row=5, column=7)
     shown.products.sum() + shown.bias      # equals shown.value to 1e-5 of its scale
 
-Convolutions, linear layers, BatchNorm, ReLU, max and average pooling can be explained; a block or a stage cannot, but
-its parts can.
+Convolutions, linear layers, BatchNorm, ReLU, max and average pooling and shortcuts without weights can be explained; a
+block or a stage cannot, but its parts can.
 """
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch.nn import functional
 from resnet_core.activations.capture import fitting_inputs, observing, run_forward
 from resnet_core.activations.layers import find_layer
 from resnet_core.errors import ModelError
+from resnet_core.models.cifar import PaddedShortcut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class Explanation:
     """How one number came about. `inputs`, `weights` and `products` have one shape: `[C, kh, kw]` of a window, `[K]` of
     a linear layer, `[1]` of a rule for single numbers. `value` is what the network itself computed."""
 
-    kind: str  # convolution, linear, batch-norm, relu, max-pool, average-pool
+    kind: str  # convolution, linear, batch-norm, relu, max-pool, average-pool, identity, padded
     inputs: Tensor  # what came in, zeros where the window reaches over the border
     weights: Tensor  # what each is multiplied by; for max-pool 1 at the largest, else 0
     products: Tensor  # inputs × weights
@@ -33,6 +34,34 @@ class Explanation:
     result: float  # sum of the products + bias, through the ReLU where it is one
     value: float  # the network's own number
     window: tuple[int, int, int, int] | None  # top, left, height, width in the incoming map, may begin below 0
+    incoming: tuple[int, ...]  # shape of what came in: [C, h, w] or [K]
+
+    @property
+    def inside(self) -> Tensor:
+        """Which places of the window `[kh, kw]` lie in the map and not over its border; all if there is none."""
+        if self.window is None or self.inputs.ndim < 3:
+            return torch.ones(self.inputs.shape[-2:], dtype=torch.bool)
+        axes = []
+        for axis in (0, 1):
+            first, reach, count = self.window[axis], self.window[axis + 2], self.inputs.shape[axis + 1]
+            places = first + torch.arange(count) * ((reach - 1) // max(1, count - 1))
+            axes.append((places >= 0) & (places < self.incoming[axis + 1]))
+        return axes[0][:, None] & axes[1][None, :]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelSum:
+    """What one input channel, or one input of a linear layer, adds."""
+
+    channel: int
+    total: float
+
+
+def channel_sums(shown: Explanation) -> tuple[ChannelSum, ...]:
+    """Return what each input channel adds, the largest magnitude first; with the bias they sum to the result."""
+    totals = shown.products.flatten(1).sum(1) if shown.products.ndim > 1 else shown.products
+    order = totals.abs().argsort(descending=True, stable=True).tolist()
+    return tuple(ChannelSum(channel=index, total=float(totals[index])) for index in order)
 
 
 def explain_value(
@@ -51,7 +80,7 @@ def explain_value(
     if any(not 0 <= index < size for index, size in zip(place, went_out.shape, strict=True)):
         shape = "×".join(map(str, went_out.shape))
         raise ModelError(f"{layer} has {shape} numbers; channel {channel}, row {row}, column {column} is none of them.")
-    return explain(module, came_in, place, float(went_out[place]))
+    return replace(explain(module, came_in, place, float(went_out[place])), incoming=tuple(came_in.shape))
 
 
 def _pass_through(model: nn.Module, inputs: Tensor, layer: str, module: nn.Module) -> tuple[Tensor, Tensor]:
@@ -133,6 +162,21 @@ def _average_pool(module: nn.AdaptiveAvgPool2d, came_in: Tensor, place: tuple[in
     return _weighted("average-pool", inputs, weights, 0.0, value, (0, 0, height, width))
 
 
+def _identity(module: nn.Identity, came_in: Tensor, place: tuple[int, ...], value: float) -> Explanation:
+    single = came_in[place].view(1)
+    return _weighted("identity", single, torch.ones_like(single), 0.0, value, None)
+
+
+def _padded(module: PaddedShortcut, came_in: Tensor, place: tuple[int, ...], value: float) -> Explanation:
+    """Every second place of the channel it comes from; zero in channels that are new."""
+    channel, row, column = place
+    origin = channel - module.new_channels // 2
+    known = 0 <= origin < len(came_in)
+    where = (row * module.stride, column * module.stride)
+    single = (came_in[origin][where] if known else came_in.new_zeros(())).view(1)
+    return _weighted("padded", single, torch.ones_like(single), 0.0, value, None)
+
+
 def _window(
     came_in: Tensor,
     row: int,
@@ -165,6 +209,7 @@ def _weighted(
         result=float(products.sum()) + bias,
         value=value,
         window=window,
+        incoming=(),
     )
 
 
@@ -179,4 +224,6 @@ _EXPLAINERS: dict[type[nn.Module], Callable[..., Explanation]] = {
     nn.ReLU: _relu,
     nn.MaxPool2d: _max_pool,
     nn.AdaptiveAvgPool2d: _average_pool,
+    nn.Identity: _identity,
+    PaddedShortcut: _padded,
 }

@@ -36,7 +36,7 @@ def weighted_channels(model: nn.Module, inputs: Tensor, layer: str, score: Calla
     leaves: list[Tensor] = []
 
     def branch_off(name: str, output: Tensor) -> Tensor:
-        _check_spatial(name, output)
+        check_spatial(name, output)
         leaves.append(output.detach().clone().requires_grad_())
         # The in-place ReLU that may follow then changes this copy: a leaf could not be changed, nor should it be.
         return leaves[0].clone()
@@ -84,7 +84,8 @@ def check_overlay(values: Tensor, strength: float) -> None:
         raise ModelError(f"A heat map has the shape [h, w], not {list(values.shape)}; take one of the batch.")
 
 
-def _check_spatial(layer: str, output: Tensor) -> None:
+def check_spatial(layer: str, output: Tensor) -> None:
+    """Raises ModelError for an activation that is no map [N,C,h,w] of several places."""
     if output.ndim != 4:
         raise ModelError(
             f"The layer {layer!r} has no map of places, so no heat map can be drawn; choose an earlier layer."

@@ -5,21 +5,24 @@ a dict keyed by name would silently keep the last. The runs are counted on a pri
 so no arithmetic is done and a network that is training meanwhile is never touched.
 """
 
-import copy
+import dataclasses
 import difflib
-import itertools
 import weakref
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from resnet_core.activations.origins import Origin, OriginNotes
 from resnet_core.errors import ModelError
-from resnet_core.models.describe import describe
+from resnet_core.models.describe import describe, weightless_copy
+from resnet_core.models.resnet import ResidualBlock
 
 USUAL_EDGES = (224, 32, 64, 299, 28)  # pixels; tried in turn where no size is given: the first suits nearly all
+SIZES_KEPT = 8  # of one network; then they are taken anew
+Relu = Literal["given", "before", "after"]  # which side of the ReLU beside a layer is looked at
 SHAPE_FAULTS = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
 
 
@@ -51,13 +54,44 @@ def find_layers(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:
     return found
 
 
+def find_origins(model: nn.Module, names: Iterable[str], relu: Relu = "given") -> dict[str, Origin]:
+    """Return which tensor each named layer's activation is, or that before or after the ReLU beside it.
+
+    A ReLU is beside a layer that it directly follows (bn1) or that ends with it (a block, a stage). Raises ModelError
+    as `find_layer` does, and for "before" or "after" where no ReLU is beside the layer.
+    """
+    census = _census(model)
+    found = {}
+    for name in names:
+        census.check(name)
+        found[name] = census.origin(name, relu)
+    return found
+
+
+def relu_beside(model: nn.Module, name: str) -> Literal["ends", "follows", "none"]:
+    """Return whether the layer's numbers come out of a ReLU, go straight into one, or neither."""
+    census = _census(model)
+    census.check(name)
+    return census.relu_beside(name)
+
+
+def list_origins(model: nn.Module) -> tuple[Origin, ...]:
+    """Return all different tensors that layers give, without ReLU, in the order in which a picture meets them."""
+    census = _census(model)
+    plain = (dataclasses.replace(census.origin(name, "given"), relu=False) for name in census.observable)
+    return tuple(dict.fromkeys(plain))
+
+
 def _census(model: nn.Module, image_size: int | tuple[int, int] | None = None) -> "_Census":
     """Return the census of a network, remembered while its modules stay the same (taking one costs 0.1 to 1 s)."""
-    signature = (image_size, *((name, id(module)) for name, module in model.named_modules()))
+    signature = tuple((name, id(module)) for name, module in model.named_modules())
     remembered = _remembered.get(model)
-    if remembered is None or remembered[0] != signature:
-        remembered = _remembered[model] = (signature, _Census(model, image_size))
-    return remembered[1]
+    if remembered is None or remembered[0] != signature or len(remembered[1]) >= SIZES_KEPT:
+        remembered = _remembered[model] = (signature, {})
+    found = remembered[1].get(image_size)
+    if found is None:
+        found = remembered[1][image_size] = _Census(model, image_size)
+    return found
 
 
 class _Census:
@@ -68,12 +102,32 @@ class _Census:
         self._finished: list[str] = []  # in order of completion
         self._single: dict[str, bool] = {}
         self._names = frozenset(name for name, _ in model.named_modules() if name)
-        self._take(model, image_size)
+        self._notes = OriginNotes()
+        with torch.inference_mode(False), torch.no_grad():  # inference tensors have no versions to tell apart
+            self._take(model, image_size)
 
     @property
     def observable(self) -> tuple[str, ...]:
         """All names that ran once and returned one tensor."""
         return tuple(name for name in self._finished if self.runs[name] == 1 and self._single[name])
+
+    def origin(self, name: str, relu: Relu) -> Origin:
+        """The tensor of an observable layer, on that side of the ReLU beside it."""
+        origin = self._notes.origin(name, self.runs)
+        if relu == "given":
+            return origin
+        if self.relu_beside(name) == "none":
+            raise ModelError(
+                f"No ReLU stands right behind {name!r}, so there is no before and after; choose a layer that a ReLU "
+                "follows, such as a batch norm, or a block."
+            )
+        return dataclasses.replace(origin, relu=relu == "after")
+
+    def relu_beside(self, name: str) -> Literal["ends", "follows", "none"]:
+        """Where the ReLU of an observable layer is."""
+        if self._notes.origin(name, self.runs).relu:
+            return "ends"
+        return "follows" if self._notes.goes_into_relu(name) else "none"
 
     def check(self, name: str) -> None:
         """Raise ModelError unless the name belongs to an observable layer."""
@@ -102,10 +156,12 @@ class _Census:
         return f", such as {parent}" if parent in self.observable else ""
 
     def _take(self, model: nn.Module, image_size: int | tuple[int, int] | None) -> None:
-        twin = _weightless_twin(model)
+        twin = weightless_twin(model)
         for name, module in twin.named_modules():
             if name:
                 module.register_forward_hook(self._note(name))
+            if type(module) is nn.ReLU:
+                module.register_forward_pre_hook(self._notes.note_input(name))
         dtype = next((each.dtype for each in model.parameters() if each.is_floating_point()), torch.float32)
         sizes = USUAL_EDGES if image_size is None else (image_size,)
         if not any(self._run(twin, size, dtype) for size in sizes):
@@ -117,36 +173,33 @@ class _Census:
         self._finished.clear()
         try:
             height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-            with torch.no_grad():
-                twin(torch.empty((1, 3, height, width), dtype=dtype, device="meta"))
+            twin(torch.empty((1, 3, height, width), dtype=dtype, device="meta"))
         except SHAPE_FAULTS:
             return False
+        finally:
+            self._notes.forget_tensors()
         return True
 
     def _note(self, name: str) -> Any:
         def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             self.runs[name] += 1
             self._single[name] = isinstance(output, Tensor)
+            if isinstance(output, Tensor):
+                self._notes.note_output(name, output)
             if self.runs[name] == 1:
                 self._finished.append(name)
 
         return note
 
 
-def _weightless_twin(model: nn.Module) -> nn.Module:
-    """Return a copy in eval mode with empty tensors on the meta device and none of the original's hooks."""
-    replaced: dict[int, Any] = {
-        id(tensor): torch.empty_like(tensor, device="meta")
-        for tensor in itertools.chain(model.parameters(), model.buffers())
-    }
-    hook_tables = (
-        table
-        for module in model.modules()
-        for attribute, table in vars(module).items()
-        if attribute.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called"))
-    )
-    replaced.update((id(table), OrderedDict()) for table in hook_tables if isinstance(table, dict))
-    return copy.deepcopy(model, replaced).eval()
+def weightless_twin(model: nn.Module) -> nn.Module:
+    """Return a copy without numbers and hooks in which nothing is switched off: a lesson changes no layer."""
+    twin = weightless_copy(model)
+    for block in twin.modules():
+        if isinstance(block, ResidualBlock):
+            block.off = None
+    return twin
 
 
-_remembered: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[Any, ...], _Census]] = weakref.WeakKeyDictionary()
+_Remembered = tuple[tuple[tuple[str, int], ...], dict[int | tuple[int, int] | None, _Census]]
+_remembered: weakref.WeakKeyDictionary[nn.Module, _Remembered] = weakref.WeakKeyDictionary()

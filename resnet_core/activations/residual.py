@@ -7,7 +7,7 @@ network does without one of the two.
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +28,7 @@ class BlockParts:
 
     identity: Tensor | None  # x, brought to the branch's shape where that differs
     branch: Tensor  # F(x)
-    total: Tensor  # their sum, before the last ReLU
+    total: Tensor  # their sum, before the last ReLU; where one of them is switched off, the other alone
     output: Tensor
 
 
@@ -53,17 +53,28 @@ def list_blocks(model: nn.Module) -> tuple[str, ...]:
 
 def block_parts(model: nn.Module, inputs: Tensor, block: str) -> BlockParts:
     """Return what happens inside that block for inputs [N,3,H,W]. Raises ModelError for a name that is no block."""
-    return _all_parts(model, inputs, (block,))[block]
+    found: list[BlockParts] = []
+
+    def take(_: str, identity: Tensor | None, branch: Tensor, output: Tensor, off: Off | None) -> None:
+        total = branch if identity is None or off == "skip" else identity if off == "branch" else branch + identity
+        parts = [None if each is None else _kept(each) for each in (identity, branch, total, output)]
+        found.append(BlockParts(identity=parts[0], branch=parts[1], total=parts[2], output=parts[3]))  # type: ignore[arg-type]
+
+    _watch(model, inputs, (block,), take)
+    return found[0]
 
 
 def block_shares(model: nn.Module, inputs: Tensor) -> tuple[BlockShare, ...]:
     """Return for every block with a skip how much it changes inputs [N,3,H,W] on their way."""
     names = [name for name in list_blocks(model) if _block(model, name).residual]
-    shares = []
-    for name, parts in _all_parts(model, inputs, names).items():
-        assert parts.identity is not None
-        norms = [each.flatten(1).norm(dim=1).mean() for each in (parts.identity, parts.branch)]
-        shares.append(BlockShare(name=name, identity=float(norms[0]), branch=float(norms[1])))
+    shares: list[BlockShare] = []
+
+    def take(name: str, identity: Tensor | None, branch: Tensor, output: Tensor, off: Off | None) -> None:
+        assert identity is not None
+        norms = [float(each.float().flatten(1).norm(dim=1).mean()) for each in (identity, branch)]
+        shares.append(BlockShare(name=name, identity=norms[0], branch=norms[1]))  # the maps themselves are let go
+
+    _watch(model, inputs, names, take)
     return tuple(shares)
 
 
@@ -91,22 +102,22 @@ def switching_off(model: nn.Module, off: Mapping[str, Off]) -> Iterator[None]:
                 block.off = before[name]
 
 
-def _all_parts(model: nn.Module, inputs: Tensor, names: tuple[str, ...] | list[str]) -> dict[str, BlockParts]:
+_Take = Callable[[str, Tensor | None, Tensor, Tensor, Off | None], None]  # name, x, F(x), output, what is off
+
+
+def _watch(model: nn.Module, inputs: Tensor, names: Sequence[str], take: _Take) -> None:
+    """Sends inputs through the network; hands each block's parts to `take` as soon as the block is done."""
     blocks = {name: _block(model, name) for name in names}
     if not blocks:
-        return {}
+        return
     find_layers(model, blocks)
-    images, found = fitting_inputs(model, inputs), dict[str, BlockParts]()
+    images = fitting_inputs(model, inputs)
     came_in: dict[str, Tensor] = {}
     handles = [block.register_forward_pre_hook(_noting(came_in, name)) for name, block in blocks.items()]
 
     def note(name: str, output: Tensor) -> None:
         block, x = blocks[name], came_in.pop(name)
-        branch = block.branch(x)
-        identity = block.skip(x) if block.residual else None
-        total = branch if identity is None else branch + identity
-        parts = [None if each is None else _kept(each) for each in (identity, branch, total, output)]
-        found[name] = BlockParts(identity=parts[0], branch=parts[1], total=parts[2], output=parts[3])  # type: ignore[arg-type]
+        take(name, block.skip(x) if block.residual else None, block.branch(x), output, block.off)
 
     try:
         with torch.inference_mode(False), torch.no_grad(), observing(model, dict(blocks), note):
@@ -114,7 +125,6 @@ def _all_parts(model: nn.Module, inputs: Tensor, names: tuple[str, ...] | list[s
     finally:
         for handle in handles:
             handle.remove()
-    return found
 
 
 def _noting(came_in: dict[str, Tensor], name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

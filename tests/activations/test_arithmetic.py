@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from test_residual import trained_looking
 from torch import nn
 
-from resnet_core.activations.arithmetic import explain_value
+from resnet_core.activations.arithmetic import channel_sums, explain_value
 from resnet_core.activations.capture import capture_activations
 from resnet_core.activations.layers import list_layers
 from resnet_core.errors import ModelError
@@ -72,3 +72,56 @@ def test_a_place_outside_and_a_layer_of_layers_are_a_sentence() -> None:
     with pytest.raises(ModelError, match="made of several layers"):
         explain_value(model, images, "layer1", channel=0)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.integers(1, 3),
+    padding=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    dilation=st.integers(1, 3),
+    data=st.data(),
+)
+def test_what_lies_over_the_border_is_told_apart_from_zeros_of_the_map(
+    kernel: tuple[int, int], stride: int, padding: tuple[int, int], dilation: int, data: st.DataObject
+) -> None:
+    """A map without any zero: a zero in the window is then one of the border, and nothing else is."""
+    convolution = nn.Conv2d(3, 2, kernel, stride=stride, padding=padding, dilation=dilation, bias=True)
+    model = nn.Sequential(convolution).eval()
+    images = torch.rand(1, 3, 13, 11) + 1
+    activation = capture_activations(model, images, ["0"])["0"][0]
+    channel, row, column = (data.draw(st.integers(0, size - 1)) for size in activation.shape)
+    shown = explain_value(model, images, "0", channel=channel, row=row, column=column)
+    assert torch.equal(shown.inside, shown.inputs[0] != 0)
+    assert shown.incoming == (3, 13, 11)
+
+
+def test_channel_sums_are_sorted_and_lose_nothing() -> None:
+    model = trained_looking("tutorial-cifar")  # its convolutions have biases
+    images = torch.randn(1, 3, 32, 32)
+    for layer, inputs in (("layer2.0.conv1", 128), ("layer2.0.downsample.0", 128), ("fc", 512)):
+        shown = explain_value(model, images, layer, channel=3)
+        sums = channel_sums(shown)
+        assert sorted(each.channel for each in sums) == list(range(inputs))
+        assert [abs(each.total) for each in sums] == sorted((abs(each.total) for each in sums), reverse=True)
+        assert shown.bias != 0
+        assert sum(each.total for each in sums) + shown.bias == pytest.approx(shown.result, abs=1e-9)
+        largest = sums[0]
+        assert largest.total == pytest.approx(float(shown.products[largest.channel].sum()))
+
+
+def test_shortcuts_without_weights_can_be_explained() -> None:
+    model = trained_looking("resnet20")
+    images = torch.randn(1, 3, 32, 32)
+    seen = capture_activations(model, images, ["layer2.0.downsample", "layer1.2"])
+    for channel in (0, 7, 8, 15, 23, 24, 31):  # the outer ones are new
+        shown = explain_value(model, images, "layer2.0.downsample", channel=channel, row=3, column=5)
+        assert shown.kind == "padded"
+        assert shown.result == shown.value == float(seen["layer2.0.downsample"][0, channel, 3, 5])
+        if 8 <= channel < 24:
+            assert shown.value == float(seen["layer1.2"][0, channel - 8, 6, 10])
+        else:
+            assert shown.value == 0
+    small = trained_looking("resnet18", width=8, stem="small")
+    shown = explain_value(small, images, "maxpool", channel=2, row=1, column=1)
+    assert (shown.kind, shown.result) == ("identity", shown.value)

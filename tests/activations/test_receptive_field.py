@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from resnet_core.activations.capture import capture_activations
-from resnet_core.activations.receptive_field import receptive_field
+from resnet_core.activations.receptive_field import field_spans, receptive_field
 from resnet_core.errors import ModelError
 from resnet_core.models.zoo import build_model
 
@@ -86,3 +86,56 @@ def test_layers_without_maps_and_places_outside_are_a_sentence() -> None:
         receptive_field(model, (32, 32), "fc", row=0, column=0)
     with pytest.raises(ModelError, match="32×32 places"):
         receptive_field(model, (32, 32), "conv1", row=32, column=0)
+
+
+def brute_force(
+    model: nn.Module, size: tuple[int, int], layer: str, row: int, column: int
+) -> tuple[int, int, int, int]:
+    """Top, bottom, left, right by the gradient through all channels, every weight positive."""
+    twin = copy.deepcopy(model).double().eval()
+    for name, module in list(twin.named_modules()):
+        if isinstance(module, nn.Conv2d):
+            nn.init.constant_(module.weight, 1 / module.weight[0].numel())
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.reset_parameters()
+        elif isinstance(module, nn.MaxPool2d):
+            parent = twin.get_submodule(name.rpartition(".")[0])
+            setattr(parent, name.rpartition(".")[2], nn.AvgPool2d(module.kernel_size, module.stride, module.padding))
+    seen: list[torch.Tensor] = []
+    twin.get_submodule(layer).register_forward_hook(lambda _m, _i, output: seen.append(output.clone()))
+    image = torch.ones(1, 3, *size, dtype=torch.float64, requires_grad=True)
+    twin(image)
+    (gradient,) = torch.autograd.grad(seen[0][0, :, row, column].sum(), image)
+    touched = gradient[0].ne(0).any(0)
+    rows, columns = (touched.any(axis).nonzero().flatten().tolist() for axis in (1, 0))
+    return rows[0], rows[-1], columns[0], columns[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "size", "layer"),
+    [
+        ("resnet50", {"width": 8}, (96, 80), "layer3.0"),
+        ("resnet18", {"width": 8, "residual": False}, (96, 96), "layer3"),
+        ("resnet20", {}, (48, 48), "layer2.0"),
+        ("resnet8", {}, (32, 32), "layer2"),
+        ("tutorial-cifar", {"as_published": True}, (32, 32), "layer4"),
+    ],
+)
+def test_one_channel_sees_what_all_channels_together_see(
+    name: str, arguments: dict[str, object], size: tuple[int, int], layer: str
+) -> None:
+    model = build_model(name, num_classes=5, **arguments)
+    rows, columns = field_spans(model, size, layer)
+    for row, column in {(0, 0), (len(rows) // 2, len(columns) // 2), (len(rows) - 1, 0)}:
+        expected = brute_force(model, size, layer, row, column)
+        assert (*rows[row], *columns[column]) == expected
+        field = receptive_field(model, size, layer, row=row, column=column)
+        assert (field.top, field.bottom, field.left, field.right) == expected
+
+
+def test_a_picture_too_small_is_told_with_the_least_size() -> None:
+    with pytest.raises(ModelError, match="at least 9×9"):
+        field_spans(build_model("resnet8", num_classes=5), (4, 4), "layer2")

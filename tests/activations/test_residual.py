@@ -141,3 +141,15 @@ def test_what_cannot_be_switched_is_a_sentence(images: Tensor) -> None:
         pass
     with pytest.raises(ModelError, match="branch” or “skip"), switching_off(model, {"layer1.0": "all"}):  # type: ignore[dict-item]
         pass
+
+
+def test_the_sum_is_what_the_last_relu_gets_also_when_something_is_off(images: Tensor) -> None:
+    model = trained_looking("resnet18", width=16)
+    whole = block_parts(model, images, "layer3.1")
+    for off, left in (("branch", whole.identity), ("skip", whole.branch)):
+        with switching_off(model, {"layer3.1": off}):  # type: ignore[dict-item]
+            parts = block_parts(model, images, "layer3.1")
+        assert left is not None
+        assert torch.allclose(parts.total, left, atol=1e-6)
+        assert torch.allclose(parts.output, left.relu(), atol=1e-6)
+        assert torch.allclose(parts.branch, whole.branch, atol=1e-6), "what was left out is still shown"
