@@ -1,8 +1,9 @@
-"""How much memory this program may still take, on the processor or on a GPU."""
+"""How much memory this program holds and may still take, on the processor or on a GPU."""
 
 import contextlib
 import ctypes
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -16,6 +17,26 @@ def free_memory(device: torch.device) -> int | None:
         return max(0, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     known = [number for number in (_available(), _left_of_container()) if number is not None]
     return min(known) if known else None
+
+
+def held_memory() -> int | None:
+    """Bytes of main memory that this program holds now, on macOS the most it ever held; None where nobody can tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    if hasattr(ctypes, "windll"):
+        return _windows_held()
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes there, kilobytes elsewhere
+    return None
+
+
+def device_memory(device: torch.device) -> int | None:
+    """Bytes that torch holds on a GPU, what it keeps for later included; None on the processor."""
+    if device.type == "cuda":
+        return torch.cuda.memory_reserved(device)
+    return torch.mps.driver_allocated_memory() if device.type == "mps" else None
 
 
 def _available() -> int | None:
@@ -45,6 +66,26 @@ def _windows_available() -> int | None:
     status.length = ctypes.sizeof(status)
     told = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # type: ignore[attr-defined,unused-ignore]
     return int(status.available) if told else None
+
+
+class _ProcessMemory(ctypes.Structure):
+    """PROCESS_MEMORY_COUNTERS of the Windows API."""
+
+    _fields_ = (
+        ("length", ctypes.c_ulong),
+        ("faults", ctypes.c_ulong),
+        *((name, ctypes.c_size_t) for name in ("peak", "held", "a", "b", "c", "d", "paged", "peak_paged")),
+    )
+
+
+def _windows_held() -> int | None:
+    counters = _ProcessMemory()
+    counters.length = ctypes.sizeof(counters)
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined,unused-ignore]
+    kernel.GetCurrentProcess.restype = ctypes.c_void_p
+    process = ctypes.c_void_p(kernel.GetCurrentProcess())
+    told = kernel.K32GetProcessMemoryInfo(process, ctypes.byref(counters), counters.length)
+    return int(counters.held) if told else None
 
 
 def _left_of_container(root: Path = Path("/sys/fs/cgroup")) -> int | None:

@@ -41,3 +41,17 @@ def test_the_limit_of_a_container_counts(files: dict[str, str], left: int | None
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
     assert memory._left_of_container(tmp_path) == left
+
+
+def test_what_this_program_holds_grows_with_what_it_takes() -> None:
+    before = memory.held_memory()
+    taken = torch.ones(75_000_000)  # 300 MB, more than the allocator keeps back of what other tests took
+    after = memory.held_memory()
+    if before is None or after is None:
+        pytest.skip("this system does not tell")
+    assert 150_000_000 < after - before < 450_000_000
+    assert taken[-1] == 1
+
+
+def test_torch_holds_no_gpu_memory_for_a_run_on_the_processor() -> None:
+    assert memory.device_memory(torch.device("cpu")) is None

@@ -2,22 +2,28 @@
 
     browser {"run": id or null, "have": id or null, "cursor": n}
        ── poll ──►  {"cursor", "status"}                              nothing new
-                    {… "run", "about", "steps", "epochs", "log"}      only what came after the cursor
+                    {… "run", "about", "steps", "epochs", "log", …}   only what came after the cursor
                     {… "reset": true}                                 forget what you have, start from this
                     {"error": sentence}                               nothing raised, ever
+    {… "usage": n}                     and what was measured (speed, memory) from line n on
+    {… "over": [{"run", "cursor"}, …]} and the same of runs laid over it, in their order
+    {"want": …}                        a question of another kind: board_asks.py
 
 The server keeps nothing per viewer: a reload, a second browser and a restarted app are the same question.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from demo.live_board.board_digest import LARGEST_EXACT, MAX_NAME, MAX_SENTENCE, Event, digest, text
+from demo.live_board.board_asks import ANSWERS
+from demo.live_board.board_digest import digest, usage_rows
+from demo.live_board.board_questions import run_id_of, whole_number
+from demo.live_board.board_values import MAX_NAME, MAX_SENTENCE, Event, text
 from resnet_core.errors import ResNetLabError
 
-MAX_RUN_ID = 200
+MAX_OVERLAID = 16  # eight runs and those they grew out of
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +42,18 @@ class BoardRead:
     queued: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class BoardLine:
+    """A run as the list of runs shows it; accuracy in [0, 1]."""
+
+    run_id: str
+    name: str
+    status: str
+    model: str = ""
+    dataset: str = ""
+    best_top1: float | None = None
+
+
 class BoardSource(Protocol):
     """Where the board reads; `demo.services` implements it over the run store."""
 
@@ -45,12 +63,22 @@ class BoardSource(Protocol):
     def read(self, run_id: str, after: int) -> BoardRead:
         """Events from cursor `after` on. Raises RunError for an unknown run."""
 
+    def read_usage(self, run_id: str, after: int) -> Sequence[Event]:
+        """What was measured from line `after` on. Raises RunError for an unknown run."""
+
+    def board_lines(self) -> Sequence[BoardLine]:
+        """All runs, the newest first."""
+
+    def differences(self, run_ids: Sequence[str]) -> Sequence[tuple[str, str, Sequence[str | None]]]:
+        """Setting, its title and its value in each of these runs, where they are not all the same. Raises RunError."""
+
 
 @dataclass(frozen=True)
 class _Question:
     run: str | None
     have: str | None
     cursor: int
+    usage: int | None = None
 
 
 def make_poll(source: BoardSource) -> Callable[[object], dict[str, Any]]:
@@ -58,7 +86,15 @@ def make_poll(source: BoardSource) -> Callable[[object], dict[str, Any]]:
 
     def poll(request: object) -> dict[str, Any]:
         try:
-            return _answer(source, _read_question(request))
+            if isinstance(request, list) and len(request) == 1:
+                request = request[0]
+            if not isinstance(request, dict):
+                raise ResNetLabError("The board asked in a form this app does not know. Reload the page.")
+            want = request.get("want")
+            if want is not None:
+                return _asked(source, want, request)
+            overlaid = _overlaid(source, request.get("over"))
+            return _answer(source, _read_question(request)) | ({"over": overlaid} if overlaid else {})
         except ResNetLabError as problem:
             return {"error": text(str(problem), MAX_SENTENCE)}
         except Exception:  # a poll that raises would fill the log of every open page, once a second
@@ -68,24 +104,22 @@ def make_poll(source: BoardSource) -> Callable[[object], dict[str, Any]]:
     return poll
 
 
-def _read_question(request: object) -> _Question:
+def _asked(source: BoardSource, want: object, request: dict[str, Any]) -> dict[str, Any]:
+    answer = ANSWERS.get(want) if isinstance(want, str) else None
+    if answer is None:
+        raise ResNetLabError("The board asked for something this app does not have. Reload the page.")
+    return answer(source, request)
+
+
+def _read_question(request: dict[str, Any]) -> _Question:
     """Checks what the browser sent. Raises ResNetLabError with a sentence."""
-    if isinstance(request, list) and len(request) == 1:
-        request = request[0]
-    if not isinstance(request, dict):
-        raise ResNetLabError("The board asked in a form this app does not know. Reload the page.")
-    cursor = request.get("cursor", 0)
-    if isinstance(cursor, bool) or not isinstance(cursor, int) or not 0 <= cursor <= LARGEST_EXACT:
-        raise ResNetLabError("The board asked from an impossible position. Reload the page.")
-    return _Question(_run_id(request.get("run")), _run_id(request.get("have")), cursor)
-
-
-def _run_id(value: object) -> str | None:
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str) or len(value) > MAX_RUN_ID or not value.isprintable():
-        raise ResNetLabError("The board asked for a run by something that is not a name. Reload the page.")
-    return value
+    usage = request.get("usage")
+    return _Question(
+        run=run_id_of(request.get("run")),
+        have=run_id_of(request.get("have")),
+        cursor=whole_number(request.get("cursor", 0)),
+        usage=None if usage is None else whole_number(usage),
+    )
 
 
 def _answer(source: BoardSource, question: _Question) -> dict[str, Any]:
@@ -105,4 +139,33 @@ def _answer(source: BoardSource, question: _Question) -> dict[str, Any]:
     if fresh:
         reply["reset"] = True
     news = digest(read.events)
+    if question.usage is not None:
+        news |= _usage(source, run_id, 0 if fresh else question.usage)
     return reply | {"run": run_id} | news if fresh or news else reply
+
+
+def _usage(source: BoardSource, run_id: str, after: int) -> dict[str, Any]:
+    """Flat rows of what was measured after a line and the next line; nothing where there is nothing new."""
+    measured = source.read_usage(run_id, after)
+    return {"usage": {"cursor": after + len(measured), "rows": usage_rows(measured)}} if measured else {}
+
+
+def _overlaid(source: BoardSource, asked: object) -> list[dict[str, Any]]:
+    """A short reply for each run laid over the first; a run that is gone gets a sentence and spoils nothing else."""
+    if not isinstance(asked, list):
+        return []
+    return [_overlay(source, one) for one in asked[:MAX_OVERLAID]]
+
+
+def _overlay(source: BoardSource, asked: object) -> dict[str, Any]:
+    asked = asked if isinstance(asked, dict) else {}
+    try:
+        run_id = run_id_of(asked.get("run"))
+        if run_id is None:
+            raise ResNetLabError("The board asked for a run without a name. Reload the page.")
+        question = _read_question(asked)
+        have = run_id if question.cursor else None
+        reply = _answer(source, _Question(run_id, have, question.cursor, question.usage))
+    except ResNetLabError as problem:
+        return {"error": text(str(problem), MAX_SENTENCE)}
+    return {key: value for key, value in reply.items() if key not in ("log", "detail", "queued")}

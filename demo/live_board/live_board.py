@@ -1,7 +1,8 @@
 """The live training board as a Gradio component; everything that moves is in the script files beside it.
 
-Value: the run id to follow, "" for the newest. Event: `board.statechange(fn, …)` whenever the run on screen
-or its status changes; its `gr.EventData` has `run_id` and `status` ("none" while there is no run).
+Value: the run id to follow, "" for the newest. `gr.update(overlays=[run id, …])` lays up to seven other runs over it.
+Event: `board.statechange(fn, …)` whenever the run on screen or its status changes; its `gr.EventData` has `run_id` and
+`status` ("none" while there is no run).
 """
 
 import json
@@ -18,11 +19,21 @@ from demo.live_board.board_strings import BOARD_STRINGS
 __all__ = ["BOARD_STRINGS", "BoardRead", "BoardSource", "LiveBoard", "board_script", "make_poll"]
 
 FOLDER = Path(__file__).parent
-SCRIPTS = (
+SCRIPTS = (  # in the order they build on one another
     "live_board_scale.js",
     "live_board_words.js",
+    "live_board_axis.js",
     "live_board_store.js",
+    "live_board_polling.js",
+    "live_board_draw.js",
+    "live_board_zoom.js",
+    "live_board_timeline.js",
     "live_board_chart.js",
+    "live_board_series.js",
+    "live_board_small.js",
+    "live_board_overlay.js",
+    "live_board_table.js",
+    "live_board_head.js",
     "live_board.js",
 )
 
@@ -41,7 +52,8 @@ class LiveBoard(gr.HTML, metaclass=WithoutStub):
     """Curves, progress and log of one training, redrawn in the browser from `poll`'s replies.
 
     `strings` replaces words of `BOARD_STRINGS` in the same shape; `language` is "en" or "zh", empty means the
-    page's own. The words also live in the script, as an update sends only the props it names.
+    page's own; `overlays` are ids of runs to lay over the one followed. The words also live in the script, as an
+    update sends only the props it names.
     """
 
     def __init__(
@@ -51,6 +63,7 @@ class LiveBoard(gr.HTML, metaclass=WithoutStub):
         value: str = "",
         language: str = "",
         strings: dict[str, dict[str, str]] | None = None,
+        overlays: list[str] | None = None,
         elem_id: str | None = "live-board",
         **kwargs: Any,
     ) -> None:
@@ -71,6 +84,7 @@ class LiveBoard(gr.HTML, metaclass=WithoutStub):
             server_functions=[board_news],
             language=language,
             strings=strings or {},
+            overlays=overlays or [],
             **(kwargs | fixed),
         )
 

@@ -120,3 +120,17 @@ function bounds(values) {
   }
   return low <= high ? [low, high] : null;
 }
+
+// The line through knots [[a, b], …] that rise in a; beyond the last knot it goes on by `slope`.
+function between(knots, v, slope) {
+  const last = knots[knots.length - 1];
+  if (knots.length === 1 || v >= last[0]) return last[1] + (v - last[0]) * slope;
+  let [low, high] = [0, knots.length - 1];
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (knots[middle][0] <= v) low = middle;
+    else high = middle;
+  }
+  const [a, b] = [knots[low], knots[high]];
+  return a[1] + ((v - a[0]) * (b[1] - a[1])) / (b[0] - a[0]);
+}

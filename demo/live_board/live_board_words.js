@@ -21,7 +21,8 @@ function makeWords(props) {
   }
 
   const separator = table["log.separator"]; // said with its space, which say() would trim
-  return { language, say, separator, duration, count: (n) => whole.format(n) };
+  const setting = (name, title) => table[`setting.${name}`] ?? title;
+  return { language, say, separator, duration, setting, count: (n) => whole.format(n) };
 }
 
 function showPower(value, digits) {
