@@ -13,10 +13,10 @@ MAX_MOVE = 0.08  # a block between two yardsticks that differ by more is dropped
 
 
 def yardstick_seconds() -> float:
-    """The median time of a 3×3 convolution (64 to 256 channels, 56×56) and a matrix product (1024); 1.6 s in all, so that a blink does not count.
+    """The median time of a 3×3 convolution (64 to 256 channels, 56×56) and a matrix product (1024).
 
-    Both are large enough for two threads: products of a few milliseconds were seen to take 2.1 or 4.3 ms at random,
-    as one thread of the two came late.
+    1.6 s in all, so that a blink of the machine does not count. Both are large enough for two threads: products of a
+    few milliseconds were seen to take 2.1 or 4.3 ms at random, as one thread of the two came late.
     """
     draw = np.random.default_rng(0)
     picture = draw.random((64, 58, 58), dtype=np.float32)

@@ -5,6 +5,7 @@ Failures arrive as the sentence of a gr.Error.
 """
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,23 @@ import gradio as gr
 from PIL import Image
 
 from demo.classify.many.many_answers import answer_all
-from demo.feature_maps_tab import DEFAULT_LAYER, heat_picture, look
+from demo.following import model_facts
+from demo.maps.heat_api import add_heat_api
+from demo.maps.layer_view import look
+from demo.maps.looking import DEFAULT_LAYER
+from demo.maps.switch_api import add_switching
+from demo.maps.take_away_section import file_name, keep, maps_file
 from demo.photo import Photo, Picture
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services
+from demo.training.history_api import add_history_api
+from demo.training.queue_api import add_queue_api, advising_anyway
+from demo.training.rate_api import add_rate_api
 from demo.turns import HEAVY, TOGETHER
 from resnet_core.data.images import ReadImage
 from resnet_core.data.picture_files import PictureFile
 from resnet_core.errors import ConfigError, ResNetLabError
+from resnet_core.training.config import TrainConfig
 from resnet_core.training.presets import make_config
 
 if TYPE_CHECKING:
@@ -33,6 +43,9 @@ def add_api(services: Services) -> None:
     _add_pictures(services)
     _add_models(services)
     _add_training(services)
+    add_rate_api(services, partial(_asked, services))
+    add_queue_api(services)
+    add_history_api(services)
 
 
 def answer_json(result: "Classification", name: str) -> dict[str, Any]:
@@ -49,15 +62,21 @@ def _add_pictures(services: Services) -> None:
         layer = gr.Textbox(DEFAULT_LAYER, label="layer")
         top_k = gr.Number(5, precision=0, label="top_k")
         scale = gr.Textbox("channel", label="scale")
+        order = gr.Textbox("index", label="order")
+        colors = gr.Textbox("auto", label="colors")
+        relu = gr.Textbox("given", label="relu")
+        page = gr.Number(1, precision=0, label="page")
+        layers = gr.Textbox("", label="layers")
+        form = gr.Textbox("npz", label="format")
         label = gr.Textbox("", label="label")
         answer = gr.JSON()
         picture = Picture(format="png", label="picture")
+        file = gr.File(label="file")
         trigger = gr.Button()
 
     @failing_in_a_sentence
     def classify(image: ReadImage, model: str, top_k: int) -> dict[str, Any]:
-        photo, count = _required(image), _count(top_k)
-        return answer_json(services.classify(model, photo.image, top_k=count), "image")
+        return _classified(services, _required(image), model, _count(top_k))
 
     @failing_in_a_sentence
     def classify_many(images: list[str], model: str, top_k: int) -> list[dict[str, Any]]:
@@ -66,40 +85,34 @@ def _add_pictures(services: Services) -> None:
         return _many(services, images, model, _count(top_k))
 
     @failing_in_a_sentence
-    def feature_maps(image: ReadImage, layer: str, model: str, scale: str) -> tuple[Image.Image, dict[str, Any]]:
-        from resnet_core.activations.capture import capture_activations, describe_activation
-
-        photo, classifier = _required(image), services.classifier(model)
-
-        def work() -> tuple[Image.Image, dict[str, Any]]:
-            view = look(services, photo, model, layer, scale=scale, page=1, channel=0, language="en")
-            inputs = classifier.checkpoint.preprocessing(photo.image)[None]
-            activation = capture_activations(classifier.model, inputs, [layer])[layer][0]
-            return view.sheet, dataclasses.asdict(describe_activation(activation))
-
-        sheet, facts = services.desk.run(work)
-        return sheet, {"layer": layer, "model": model, **facts}
+    def feature_maps(
+        image: ReadImage, layer: str, model: str, scale: str, order: str, colors: str, relu: str, label: str, page: int
+    ) -> tuple[Image.Image, dict[str, Any]]:
+        number = _whole(page, "page")
+        drawn: dict[str, Any] = {"scale": scale, "order": order, "colors": colors, "relu": relu, "label": label}
+        view = services.desk.run(partial(look, services, _required(image), model, layer, page=number, **drawn))
+        facts = {"channels": view.shown, "pages": view.pages, "dead": view.dead}
+        return view.sheet, {"layer": layer, "model": model, **dataclasses.asdict(view.statistics), **facts}
 
     @failing_in_a_sentence
-    def grad_cam(image: ReadImage, layer: str, label: str, model: str, against: str) -> tuple[Image.Image, Any]:
-        classifier = services.classifier(model)
-        names = classifier.class_names
-        _check_classes(names, label, against)
-        answered = services.classify(model, _required(image).image, top_k=1).predictions[0].label
-        chosen = label or answered
-        index, other = names.index(chosen), names.index(against) if against else None
-        heat = services.desk.run(lambda: heat_picture(classifier, image, layer, index, other))
-        facts = {"layer": layer, "model": model, "label": chosen}
-        return heat, {**facts, "against": against} if against else facts
+    def activation_file(
+        image: ReadImage, layers: str, model: str, form: str, scale: str, order: str, colors: str, relu: str, label: str
+    ) -> str:
+        photo, names = _required(image), [name.strip() for name in layers.split(",") if name.strip()]
+        drawn: dict[str, Any] = {"scale": scale, "order": order, "colors": colors, "relu": relu, "label": label}
+        first = names[0] if names else DEFAULT_LAYER
+        work = partial(maps_file, services, photo, model, first, form, layers=names, **drawn)
+        return str(keep(services.desk.run(work), file_name(model, first, form), Path(file.GRADIO_CACHE)))
 
     heavy: dict[str, Any] = {"concurrency_id": HEAVY, "concurrency_limit": 2}
     trigger.click(classify, [photo, model, top_k], answer, api_name="classify", **TOGETHER)
     trigger.click(classify_many, [files, model, top_k], answer, api_name="classify_many", **heavy)
-    trigger.click(feature_maps, [photo, layer, model, scale], [picture, answer], api_name="feature_maps", **heavy)
-    layer_of_interest = gr.Textbox("layer4", label="layer", visible=False)
-    against = gr.Textbox("", label="against", visible=False)
-    asked = [photo, layer_of_interest, label, model, against]
-    trigger.click(grad_cam, asked, [picture, answer], api_name="grad_cam", **heavy)
+    asked = [photo, layer, model, scale, order, colors, relu, label, page]
+    trigger.click(feature_maps, asked, [picture, answer], api_name="feature_maps", **heavy)
+    asked = [photo, layers, model, form, scale, order, colors, relu, label]
+    trigger.click(activation_file, asked, file, api_name="activation_file", **heavy)
+    add_heat_api(services, trigger, photo, model, label, picture, answer)
+    add_switching(services, trigger, photo, model, answer)
 
 
 def _add_models(services: Services) -> None:
@@ -107,11 +120,13 @@ def _add_models(services: Services) -> None:
     def describe_model(model: str, image_size: int = 0, num_classes: int = 0) -> dict[str, Any]:
         services.ready()
         from resnet_core.models.describe import describe
+        from resnet_core.models.outline import make_outline, outline_json
         from resnet_core.models.zoo import build_model, get_architecture
 
         size = _whole(image_size, "image_size") or get_architecture(model).default_image_size
         classes = _whole(num_classes, "num_classes") or None
-        return dataclasses.asdict(describe(build_model(model, num_classes=classes), size))
+        network = build_model(model, num_classes=classes)
+        return dataclasses.asdict(describe(network, size)) | {"outline": outline_json(make_outline(network, size))}
 
     @failing_in_a_sentence
     def list_models() -> list[dict[str, Any]]:
@@ -127,15 +142,9 @@ def _add_models(services: Services) -> None:
 
 def _add_training(services: Services) -> None:
     @failing_in_a_sentence
-    def list_runs() -> list[dict[str, Any]]:
-        return [dataclasses.asdict(run.summary()) for run in services.store.list()]
-
-    @failing_in_a_sentence
     def start_training(dataset: str = "rendered-flowers", settings: dict[str, Any] | None = None) -> dict[str, Any]:
-        given = _allowed(services, settings)
-        config = make_config(str(given.pop("preset", "default")), dataset=_named(services, dataset), **given)
         runner = services.runner
-        run = runner.start(config)
+        run = runner.start(_asked(services, dataset, settings))
         return {"run_id": run.run_id, "queued": run.run_id in runner.queued()}
 
     @failing_in_a_sentence
@@ -143,8 +152,9 @@ def _add_training(services: Services) -> None:
         return _state(services, services.runner.pause(run_id).run_id)
 
     @failing_in_a_sentence
-    def resume_training(run_id: str) -> dict[str, Any]:
-        return _state(services, services.runner.resume(run_id).run_id)
+    def resume_training(run_id: str, anyway: bool = False) -> dict[str, Any]:
+        with advising_anyway():
+            return _state(services, services.runner.resume(run_id, anyway=anyway is True).run_id)
 
     @failing_in_a_sentence
     def stop_training(run_id: str, after_epoch: bool = False) -> dict[str, Any]:
@@ -160,9 +170,15 @@ def _add_training(services: Services) -> None:
         return {"events": list(read.events), "cursor": read.cursor, "status": read.status}
 
     for end_point in (
-        list_runs, start_training, pause_training, resume_training, stop_training, change_training, run_events
+        start_training, pause_training, resume_training, stop_training, change_training, run_events
     ):  # fmt: skip
         gr.api(end_point, api_name=end_point.__name__, queue=False)
+
+
+def _classified(services: Services, photo: ReadImage, model: str, top_k: int) -> dict[str, Any]:
+    classifier = services.classifier(model)
+    result = services.desk.classify(classifier, photo.image, top_k=top_k).result()
+    return answer_json(result, "image") | model_facts(model, classifier)
 
 
 def _many(services: Services, paths: list[str], model: str, top_k: int) -> list[dict[str, Any]]:
@@ -180,6 +196,12 @@ def _told(answer: "Classification | ResNetLabError", name: str) -> dict[str, Any
 
 def _state(services: Services, run_id: str) -> dict[str, Any]:
     return {"run_id": run_id, "status": services.status(services.store.get(run_id))}
+
+
+def _asked(services: Services, dataset: str, settings: Any) -> TrainConfig:
+    """The settings of a call that names a training. Raises ConfigError."""
+    given = _allowed(services, settings)
+    return make_config(str(given.pop("preset", "default")), dataset=_named(services, dataset), **given)
 
 
 def _named(services: Services, dataset: str) -> str:

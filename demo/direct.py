@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 
 from demo.api import answer_json
+from demo.following import model_facts
 from demo.photo import DRAFT_SIZE
 from demo.services import Services
 from resnet_core.data.images import read_image_with_notes
@@ -73,7 +74,7 @@ class DirectClassify:
         loop = asyncio.get_running_loop()
         photo, classifier = await loop.run_in_executor(self._readers, self._prepare, body, name, model)
         result = await asyncio.wrap_future(self._services.desk.classify(classifier, photo.image, top_k=top_k))
-        return answer_json(result, name)
+        return answer_json(result, name) | model_facts(model, classifier)
 
     def _prepare(self, body: bytes, name: str, model: str) -> tuple[Any, Any]:
         photo = read_image_with_notes(body, name=name, draft_size=DRAFT_SIZE)

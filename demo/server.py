@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ def serve(options: argparse.Namespace) -> int:
     services = Services(
         data_dir=options.data_dir, runs_dir=options.runs_dir, local=options.host in LOOPBACK and not options.share
     )
+    if not services.store.claim():
+        print("Another ResNet Lab app works on this runs folder; this one only reads.", file=sys.stderr, flush=True)
     page = build(services).queue(max_size=64, default_concurrency_limit=1)
     _calm(page)
     ending = threading.Event()
@@ -82,7 +85,7 @@ def serve(options: argparse.Namespace) -> int:
     )
     print(f"ResNet Lab is at {page.local_url} (Ctrl-C ends it).", flush=True)
     services.warm_up()
-    start_janitor(Path(os.environ["GRADIO_TEMP_DIR"]))
+    start_janitor(Path(os.environ["GRADIO_TEMP_DIR"]), services.store.empty_bin)
     ending.wait()
     return _end(page, services)
 
@@ -99,8 +102,10 @@ def _calm(page: Any) -> None:
 
 
 def _end(page: Any, services: Any) -> int:
+    began = time.monotonic()
     saved = services.shutdown(STOP_LIMIT)
-    watchdog = threading.Timer(LAST_RESORT, os._exit, args=(0 if saved else 1,))
+    left = max(1.0, LAST_RESORT - (time.monotonic() - began))  # once all is saved, open pages hold nothing up
+    watchdog = threading.Timer(left, os._exit, args=(0 if saved else 1,))
     watchdog.daemon = True
     watchdog.start()
     page.close(verbose=False)

@@ -8,20 +8,26 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.classify.many.many_jobs import ManyJobs
 from demo.desk import BATCH, Desk
-from demo.live_board.board_feed import BoardRead
+from demo.live_board.board_feed import BoardLine, BoardRead
 from resnet_core.errors import DeviceError, ResNetLabError, RunError
 from resnet_core.inference.catalog import ModelEntry, checkpoint_path, list_checkpoints
+from resnet_core.training.differences import compare_runs
+from resnet_core.training.lost_steps import in_steps
+from resnet_core.training.queue_file import read_queue
 from resnet_core.training.runs import ENDED, Run, RunStore
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from resnet_core.activations.kept import ActivationCache
+    from resnet_core.activations.switching import PrivateCopies
     from resnet_core.inference.classifier import Classification, Classifier
     from resnet_core.training.runner import Runner
 
@@ -45,6 +51,8 @@ class Services:
         self._warm = threading.Event()
         self._problem: str | None = None
         self._runner: Runner | None = None
+        self._activations: ActivationCache | None = None
+        self._copies: PrivateCopies | None = None
 
     def warm_up(self) -> None:
         """Imports torch, loads the shipped model and gets the built-in data set ready, in a thread."""
@@ -69,9 +77,30 @@ class Services:
         assert self._runner is not None
         return self._runner
 
-    def models(self) -> tuple[ModelEntry, ...]:
-        """The models that can be asked."""
-        return list_checkpoints(self.store, with_imagenet=self.warm and self._problem is None)
+    @property
+    def activations(self) -> ActivationCache:
+        """What the models made of recent photos, so that looking at another layer costs nothing."""
+        self.ready()
+        from resnet_core.activations.kept import ActivationCache
+
+        with self._lock:
+            self._activations = self._activations or ActivationCache()
+            return self._activations
+
+    @property
+    def private_copies(self) -> PrivateCopies:
+        """Copies of the models last asked about, for whoever switches parts of them off."""
+        self.ready()
+        from resnet_core.activations.switching import PrivateCopies
+
+        with self._lock:
+            self._copies = self._copies or PrivateCopies()
+            return self._copies
+
+    def models(self, *, kept: bool = False) -> tuple[ModelEntry, ...]:
+        """The models that can be asked; with `kept` also the kept epochs of runs."""
+        with_imagenet = self.warm and self._problem is None
+        return list_checkpoints(self.store, with_imagenet=with_imagenet, kept=kept)
 
     def classifier(self, name: str) -> Classifier:
         """The model of that name, loaded at most once for each state of its file; training never touches it."""
@@ -92,6 +121,11 @@ class Services:
                 self._models.popitem(last=False)
         return classifier
 
+    def stamp_of(self, classifier: Classifier) -> float:
+        """When the file was written that this classifier was loaded from, in seconds; 0 where it is not kept here."""
+        with self._lock:
+            return next((stamp for (_, stamp), held in self._models.items() if held is classifier), 0.0)
+
     def classify(self, name: str, image: Image.Image, *, top_k: int | None = None) -> Classification:
         """The answer of the model of that name for one RGB picture, in turn with other visitors' photos."""
         return self.desk.classify(self.classifier(name), image, top_k=top_k).result()
@@ -110,14 +144,41 @@ class Services:
         """Events of a run from the cursor on, and how it is doing. Raises RunError for an unknown one."""
         run = self.store.get(run_id)
         events = [_named(event, run) for event in run.events(after)]
-        queued = self._runner.queued() if self._runner else ()
         return BoardRead(
             events=tuple(events),
             cursor=after + len(events),
             status=self.status(run),
-            detail=str(run.heartbeat().get("detail", "")),
-            queued=queued,
+            detail=_detail(run),
+            queued=self.queued(),
         )
+
+    @property
+    def reads_only(self) -> bool:
+        """True while another app has the runs folder; `store.check_writable()` says so in a sentence."""
+        return self.store.reads_only
+
+    def queued(self) -> tuple[str, ...]:
+        """Ids of the runs that wait, the next first, also where another app will train them."""
+        if self._runner is None or self.reads_only:
+            return read_queue(self.store.runs_dir)
+        return self._runner.queued()
+
+    def read_usage(self, run_id: str, after: int) -> list[dict[str, Any]]:
+        """What a run took from its machine, from line `after` on. Raises RunError for an unknown one."""
+        return self.store.get(run_id).usage(after)
+
+    def board_lines(self) -> list[BoardLine]:
+        """All runs as the board's list shows them, newest first."""
+        return [
+            BoardLine(s.run_id, s.name, self.status(run), s.model, s.dataset, s.best_top1)
+            for run in self.store.list()
+            for s in (run.summary(),)
+        ]
+
+    def differences(self, run_ids: Sequence[str]) -> list[tuple[str, str, tuple[str | None, ...]]]:
+        """Setting, title and values, where these two to eight runs differ. Raises RunError."""
+        found = compare_runs([self.store.get(run_id) for run_id in run_ids])
+        return [(each.setting, each.title, each.values) for each in found]
 
     def status(self, run: Run) -> str:
         """The run's status, with what this app is about to do with it."""
@@ -131,7 +192,10 @@ class Services:
         """Stops a training in progress, saved, and answers no more photos; True when that worked in time."""
         self.batches.close()
         self.desk.close(timeout=0)  # a photo under way does not hold up the saving
-        return self._runner.shutdown(timeout) if self._runner else True
+        saved = self._runner.shutdown(timeout) if self._runner else True
+        if saved:  # else the folder is ours as long as the training thread still writes
+            self.store.release()
+        return saved
 
     def _warm_up(self) -> None:
         try:
@@ -146,7 +210,10 @@ class Services:
     def _load(self) -> None:
         from resnet_core.training.runner import Runner
 
-        self._runner = Runner(self.store, data_dir=self.data_dir)
+        runner = Runner(self.store, data_dir=self.data_dir)
+        self._runner = runner
+        if not self.reads_only:
+            runner.take_up_queue()
 
     def _prepare_quietly(self) -> None:
         """What the first visitor would otherwise wait for: the shipped model and the rendered flowers."""
@@ -204,6 +271,14 @@ def as_answer(error: Exception) -> dict[str, Any]:
 def _named(event: dict[str, Any], run: Run) -> dict[str, Any]:
     """The first event of a run with the name a person gave it, for the headline above the curves."""
     return event | {"name": run.summary().name} if event["event"] == "RunStarted" else event
+
+
+def _detail(run: Run) -> str:
+    """What a board adds to a run's status: how far its pictures are, or what a kill has cost it."""
+    lost = run.lost_steps()
+    if lost:
+        return f"lost {in_steps(lost)}"
+    return str(run.heartbeat().get("detail", ""))
 
 
 def _modified(path: Path) -> float:

@@ -7,9 +7,37 @@ from typing import Any
 
 import gradio as gr
 
-from demo.words import general, many, sureness, teaching, weights_in, weights_out, why
+from demo.words import (
+    blocks,
+    branches,
+    detective,
+    general,
+    many,
+    maps,
+    runs,
+    sureness,
+    teaching,
+    training_form,
+    weights_in,
+    weights_out,
+    why,
+)
 
-_PARTS = (general, many, sureness, teaching, weights_in, weights_out, why)
+_PARTS = (
+    blocks,
+    branches,
+    detective,
+    general,
+    many,
+    maps,
+    runs,
+    sureness,
+    teaching,
+    training_form,
+    weights_in,
+    weights_out,
+    why,
+)
 _WORDS = {key: words for part in _PARTS for key, words in part.LABELS.items()}
 _SENTENCES = {key: words for part in _PARTS for key, words in part.SENTENCES.items()}
 

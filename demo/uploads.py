@@ -1,14 +1,17 @@
 """Uploaded zips get a place of their own (Gradio deletes temporary files by age); what Gradio forgets is swept."""
 
+import contextlib
 import hashlib
 import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from resnet_core.data.archive import open_archive
 from resnet_core.data.images import display_name
+from resnet_core.errors import ResNetLabError
 from resnet_core.files import replacing
 
 KEEP_SECONDS = 24 * 3600.0  # an upload may be shown on a page that stays open for a day
@@ -54,12 +57,15 @@ def sweep(folder: Path, *, now: float | None = None) -> int:
     return removed
 
 
-def start_janitor(folder: Path) -> None:
-    """Sweeps now and every hour, in a daemon thread."""
+def start_janitor(folder: Path, *rounds: Callable[[], object]) -> None:
+    """Sweeps now and every hour, and then does these rounds, in a daemon thread."""
 
     def work() -> None:
         while True:
             sweep(folder)
+            for each in rounds:
+                with contextlib.suppress(ResNetLabError):  # an app that only reads leaves it to the other one
+                    each()
             time.sleep(SWEEP_EVERY)
 
     threading.Thread(target=work, name="janitor", daemon=True).start()

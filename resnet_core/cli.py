@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from resnet_core.commands.train_options import add_train_options
 from resnet_core.errors import ConfigError, ResNetLabError
 
 # command: module of resnet_core/commands, function; it takes the parsed options, prints, returns the exit code
@@ -24,8 +25,9 @@ COMMANDS = {
     "export": ("export", "export"),
     "calibrate": ("calibrate", "calibrate_command"),
     "gradcam": ("gradcam", "gradcam"),
+    "activations": ("activations", "activations"),
     "describe": ("overview", "describe_command"),
-    "runs": ("overview", "runs"),
+    "runs": ("run_history", "runs"),
     "datasets": ("overview", "datasets"),
     "models": ("overview", "models"),
     "adopt": ("adopt", "adopt_command"),
@@ -100,15 +102,16 @@ def build_parser() -> argparse.ArgumentParser:
     _add_adopt(commands.add_parser("adopt", parents=[shared], help="bring weights from elsewhere"))
     _add_teach(commands.add_parser("teach", parents=[shared], help="teach a model classes of your own"))
     _add_gradcam(commands.add_parser("gradcam", parents=[shared], help="where a network looked, painted on a picture"))
+    _add_activations(commands.add_parser("activations", parents=[shared], help="what the layers make of a picture"))
     _add_calibrate(commands.add_parser("calibrate", parents=[shared], help="teach a model how sure it may be"))
     describe = commands.add_parser("describe", parents=[shared], help="a network layer by layer")
     describe.add_argument("model", help="a name of «models list»")
     describe.add_argument("--image-size", type=int, default=None, help="px; the network's own size if left out")
     describe.add_argument("--num-classes", type=int, default=None)
+    describe.add_argument("--outline", action="store_true", help="only stem, rows of equal blocks and head")
     describe.add_argument("--as-published", action="store_true", help="the CIFAR tutorial's network with its fault")
     runs = commands.add_parser("runs", parents=[shared], help="recorded trainings")
-    runs.add_argument("action", choices=("list", "show", "rm"))
-    runs.add_argument("run", nargs="?", help="a run's id, for show and rm")
+    _add_runs(runs)
     datasets = commands.add_parser("datasets", parents=[shared], help="data sets")
     datasets.add_argument("action", choices=("list", "get"))
     datasets.add_argument("name", nargs="?", help="flower_photos or cifar10, for get")
@@ -116,6 +119,15 @@ def build_parser() -> argparse.ArgumentParser:
         "action", choices=("list",)
     )
     return parser
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    actions = ("list", "show", "rm", "restore", "rename", "note", "tag", "bin", "empty-bin")
+    parser.add_argument("action", choices=actions, help="rm: into the bin, for a day; restore: back from there")
+    parser.add_argument("run", nargs="?", help="a run's id; list, bin and empty-bin need none")
+    parser.add_argument("words", nargs="*", help="the name, the note or the tags, for rename, note and tag")
+    parser.add_argument("--search", metavar="WORDS", default=None, help="list only runs in which all words occur")
+    parser.add_argument("--settings", action="store_true", help="for show: only its settings, as a file for train")
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -126,7 +138,11 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         help="default, tutorial-flowers, tutorial-cifar10, flowers, flowers-quick or cifar-fast",
     )
     parser.add_argument("--resume", metavar="RUN", default=None, help="go on with a stopped or interrupted run")
+    parser.add_argument("--anyway", action="store_true", help="go on although its pictures have changed")
+    parser.add_argument("--fork", metavar="RUN", default=None, help="a new run that begins where that one stood")
+    parser.add_argument("--from-epoch", type=int, metavar="N", default=None, help="after which epoch, for --fork")
     parser.add_argument("--replay", metavar="RUN", default=None, help="a run's settings and the changes made in it")
+    parser.add_argument("--begin", metavar="RUN", default=None, help=argparse.SUPPRESS)  # for a launcher
     parser.add_argument("--model", default=None)
     parser.add_argument("--stem", choices=("imagenet", "small"), default=None)
     parser.add_argument("--as-published", action="store_true", default=None)
@@ -156,7 +172,12 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--compile", action=argparse.BooleanOptionalAction, default=None, help="compile the training step, or never"
     )
     parser.add_argument("--num-threads", type=int, default=None)
+    parser.add_argument("--processes", type=int, default=None, help="that train together, each with its GPU")
     parser.add_argument("--name", default=None, help="a name for the run")
+    parser.add_argument(
+        "--keep", choices=("none", "some", "all"), default=None, help="epochs one can branch off from, to be kept"
+    )
+    add_train_options(parser)
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
@@ -197,8 +218,36 @@ def _add_gradcam(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", default=None, help="the class to explain; the answer if left out")
     parser.add_argument("--against", default=None, help="another class: why the first one and not this one")
     parser.add_argument("--layer", default=None, help="layer1 …; the deepest that still has a map if left out")
+    parser.add_argument(
+        "--method", choices=("gradcam", "ablation"), default="gradcam", help="ablation: without gradients, slower"
+    )
+    parser.add_argument("--trust", action="store_true", help="also test whether the map may be trusted")
     parser.add_argument("--strength", type=float, default=0.6, help="of the colours over the picture, 0 to 1")
     parser.add_argument("--output", type=Path, required=True, help="the picture to write: .png, .jpg or .webp")
+    parser.add_argument("--device", default="auto")
+
+
+def _add_activations(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("picture", metavar="PICTURE")
+    parser.add_argument("--checkpoint", default="flowers", help="a name of «models list», or a file")
+    parser.add_argument("--layer", action="append", default=None, help="layer1 …; may be given again; without: all")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help=".png: a layer's channels; .npz: numbers; .webp: a film from pixels to answer; without: a list",
+    )
+    parser.add_argument("--order", choices=("index", "strength", "relevance"), default="index", help="of the channels")
+    parser.add_argument("--label", default=None, help="the class of --order relevance; the answer if left out")
+    parser.add_argument(
+        "--colors", choices=("auto", "viridis", "cividis", "magma", "grey", "blue-orange"), default="auto"
+    )
+    parser.add_argument("--scale", choices=("channel", "shared"), default="channel", help="of the colours")
+    parser.add_argument(
+        "--relu", choices=("given", "before", "after"), default="given", help="which side of the ReLU beside a layer"
+    )
+    parser.add_argument("--page", type=int, default=1, help="512 channels each, for a .png")
     parser.add_argument("--device", default="auto")
 
 

@@ -71,6 +71,12 @@ def find_device(requested: str = "auto") -> torch.device:
     return _pick_device(requested)[0]
 
 
+def offered_devices() -> tuple[str, ...]:
+    """What a form offers to train on; with more than one GPU also "all", a process for each."""
+    several = torch.cuda.is_available() and torch.cuda.device_count() > 1
+    return ("auto", "cpu", "cuda", "mps", *(("all",) if several else ()))
+
+
 def default_num_threads() -> int:
     """How many threads can run at once: as many as this process may use cores by affinity and by quota."""
     return read_cores().usable
@@ -120,6 +126,7 @@ def torchvision_cure(problem: str) -> str:
 
 
 def _pick_device(requested: str) -> tuple[torch.device, str]:
+    requested = "cuda" if requested == "all" else requested  # several processes each have one of them
     if requested == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda"), f"Device: {torch.cuda.get_device_name(0)}, the GPU of this machine."

@@ -8,6 +8,7 @@
     ├── CheckpointError   a file of weights that cannot be trusted or does not fit
     ├── ConfigError       a setting outside its range
     ├── RunError          an unknown, busy or damaged run
+    │   └── DataChangedError   its pictures are others now; it may go on if a person says so
     └── DeviceError       a device or library this machine does not offer
 
 Messages name the thing, the reason and what to do; they never hold a server path the user did not type.
@@ -44,6 +45,10 @@ class ConfigError(ResNetLabError):
 
 class RunError(ResNetLabError):
     """A run is unknown, busy, damaged or cannot do what was asked."""
+
+
+class DataChangedError(RunError):
+    """The pictures of a run have changed since it was saved; it can go on with them if a person says so."""
 
 
 class DeviceError(ResNetLabError):

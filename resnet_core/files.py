@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,6 +63,22 @@ def write_with(target: Path, write: Callable[[Path], None]) -> None:
     """Replaces `target` by whatever `write(path)` puts at a temporary path."""
     with replacing(target) as temporary:
         write(temporary)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Makes `target` a second name of the file in one step, or a copy of it where the file system cannot."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(6)}.part")
+    try:
+        os.link(source, temporary)
+    except OSError:
+        with replacing(target) as copy:
+            shutil.copyfile(source, copy)
+        return
+    try:
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)  # where both were names of one file already, replacing leaves it
 
 
 def _flush(path: Path) -> None:

@@ -22,6 +22,10 @@ class ProgressBar:
         """Pictures are being decoded, or their features computed."""
         self._draw(f"preparing pictures {_bar(done, total)} {done:,} of {total:,}", done == total)
 
+    def scanning(self, done: int, total: int) -> None:
+        """Learning rates are being tried."""
+        self._draw(f"trying learning rates {_bar(done, total)} {done:,} of {total:,}", done == total)
+
     def downloading(self, done: int, total: int) -> None:
         """Bytes are being fetched."""
         self._draw(f"downloading {_bar(done, total)} {done / 1e6:,.1f} of {total / 1e6:,.1f} MB", done == total)

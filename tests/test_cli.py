@@ -163,6 +163,11 @@ ERRORS: list[tuple[int, list[str]]] = [
     (1, ["runs", "rm", "../data"]),
     (2, ["runs", "rm"]),
     (2, ["runs", "show"]),
+    (2, ["runs", "rename", "x"]),
+    (2, ["runs", "list", "x"]),
+    (2, ["runs", "rm", "x", "y"]),
+    (1, ["runs", "restore", "../data"]),
+    (1, ["runs", "note", "nope", "words"]),
     (2, ["runs", "burn"]),
     (2, ["datasets", "get"]),
     (1, ["datasets", "get", "imagenet"]),
@@ -353,6 +358,16 @@ def test_describe_adds_up(run: Run) -> None:
     small = run("describe", "tutorial-cifar", "--as-published", "--num-classes", 10, "--json").json
     assert small["parameters"] == 9_553_674
     assert "in all" in run("describe", "resnet20").out.splitlines()[-1]
+
+
+def test_describe_draws_a_deep_network_in_a_few_lines(run: Run) -> None:
+    told = run("describe", "resnet110", "--outline").out
+    assert "BasicBlock × 18, skip: identity" in told
+    assert "BasicBlock, skip: padded" in told
+    assert len(told.splitlines()) == 9
+    assert "512×1×1 to a skip of 512×2×2" in run("describe", "tutorial-cifar", "--as-published", "--outline").out
+    outline = run("describe", "resnet34", "--json").json["outline"]
+    assert [sum(block["repeat"] for block in stage["blocks"]) for stage in outline["stages"]] == [3, 4, 6, 3]
 
 
 def test_lists_are_tables_for_people_and_json_for_machines(run: Run) -> None:

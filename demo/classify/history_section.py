@@ -1,4 +1,4 @@
-"""The strip of earlier answers under “One photo”: a click puts its photo back into the box, which asks again."""
+"""The strip of earlier answers under “One”: a click puts its photo back into the box, which asks again."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""“One photo”: a photo in, an answer out, with how sure the network is and what it saw."""
+"""“One”: a photo in, an answer out, with how sure the network is and what it saw."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,18 @@ from demo.classify.sureness import (
 from demo.classify.what_if_section import what_if_section
 from demo.classify.why_section import why_section
 from demo.examples import example_pictures
+from demo.follow_banner.follow_choice import (
+    follow_banner,
+    followed_choices,
+    has_kept,
+    keep_choices_fresh,
+    model_choice,
+    told,
+)
 from demo.markup import answer_card, class_color, empty_card
 from demo.photo import Picture, photo_input
 from demo.sentences import failing_in_a_sentence
-from demo.services import Services, model_choices, refreshed_models
+from demo.services import Services
 from demo.text import label, language_of, say
 from demo.turns import TOGETHER
 from resnet_core.data.images import ReadImage
@@ -85,6 +93,7 @@ def one_photo_tab(services: Services, page: gr.Blocks) -> gr.Tab:
             with gr.Column(scale=5, min_width=300):
                 photo = photo_input(label=label("photo"), height=340, elem_id="classify-photo")
             with gr.Column(scale=6, min_width=300):
+                banner = follow_banner(services, "classify-follow")
                 card = gr.HTML(empty_card(say("loading")), elem_id="classify-answer")
         with gr.Row():
             with gr.Column(scale=5, min_width=300):
@@ -92,9 +101,8 @@ def one_photo_tab(services: Services, page: gr.Blocks) -> gr.Tab:
                     example_pictures(services.data_dir), photo, label=label("examples"), elem_id="classify-examples"
                 )
             with gr.Column(scale=6, min_width=300):
-                model = gr.Dropdown(
-                    model_choices(services), value="flowers", label=label("model"), elem_id="classify-model"
-                )
+                choice = model_choice(services, "classify-model")
+                model = choice.model
                 seen, top_k = _more()
                 sure = sureness_panel()
         why_section(services, photo, model)
@@ -107,31 +115,34 @@ def one_photo_tab(services: Services, page: gr.Blocks) -> gr.Tab:
     ) -> tuple[Any, ...]:
         language = language_of(request)
         if picture is None:
-            return empty_card(say("drop_photo", language)), None, gr.skip()
-        card, result = _judged(services, picture, name, count, moved, language)
-        return card, result.seen, entry_of(picture, result, name)
+            return empty_card(say("drop_photo", language)), None, gr.skip(), told(services, name)
+        classifier = services.classifier(name)
+        card, result = _judged(services, classifier, picture, name, count, moved, language)
+        return card, result.seen, entry_of(picture, result, name), told(services, name, classifier)
 
     @failing_in_a_sentence
     def judge_again(picture: ReadImage | None, name: str, count: float, moved: Any, request: gr.Request) -> Any:
-        return _judged(services, picture, name, count, moved, language_of(request))[0] if picture else gr.skip()
+        if picture is None:
+            return gr.skip()
+        return _judged(services, services.classifier(name), picture, name, count, moved, language_of(request))[0]
 
     @failing_in_a_sentence
-    def greet(request: gr.Request) -> tuple[str, Any]:
+    def greet(request: gr.Request) -> tuple[str, Any, Any]:
         services.ready()
-        return empty_card(say("drop_photo", language_of(request))), gr.update(choices=model_choices(services))
+        language = language_of(request)
+        choices = gr.update(choices=followed_choices(services, language=language))
+        return empty_card(say("drop_photo", language)), choices, gr.update(visible=has_kept(services))
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    inputs, outputs = [photo, model, top_k, sure.moved], [card, seen, history]
-    for trigger in (photo.change, model.change):  # a dropdown's `input` comes twice (gradio 6.31)
+    inputs, outputs = [photo, model, top_k, sure.moved], [card, seen, history, banner]
+    for trigger in (photo.change, model.change, banner.tick):  # a dropdown's `input` comes twice (gradio 6.31)
         answered = trigger(classify_photo, inputs, outputs, **TOGETHER, **quiet)
         refresh_open(answered, "why-maps", "what-if")
     top_k.release(classify_photo, inputs, outputs, **TOGETHER, **quiet)
     for moved in connect_sureness(sure, services, page, model):
         moved.then(judge_again, inputs, card, **TOGETHER, **quiet)
-    page.load(greet, None, [card, model], concurrency_limit=None, **quiet)
-    tab.select(
-        failing_in_a_sentence(lambda chosen: refreshed_models(services, chosen)), model, model, queue=False, **quiet
-    )
+    page.load(greet, None, [card, *choice], concurrency_limit=None, **quiet)
+    keep_choices_fresh(services, tab, choice)
     return tab
 
 
@@ -150,10 +161,16 @@ def _more() -> tuple[Picture, gr.Slider]:
 
 
 def _judged(
-    services: Services, photo: ReadImage, model: str, top_k: float, moved: Any, language: str
+    services: Services,
+    classifier: "Classifier",
+    photo: ReadImage,
+    model: str,
+    top_k: float,
+    moved: Any,
+    language: str,
 ) -> tuple[str, "Classification"]:
     """The card and the answer at the page's threshold, where the visitor has moved it for this model."""
-    classifier, threshold = services.classifier(model), page_threshold(moved, model)
-    result = services.classify(model, photo.image, top_k=max(1, int(top_k or 5)))
+    threshold = page_threshold(moved, model)
+    result = services.desk.classify(classifier, photo.image, top_k=max(1, int(top_k or 5))).result()
     result = at_threshold(result, classifier.checkpoint, threshold)
     return card_html(classifier, photo, result, language, threshold), result

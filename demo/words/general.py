@@ -2,7 +2,7 @@
 
 LABELS: dict[str, tuple[str, str]] = {
     "classify_tab": ("Classify", "识别"),
-    "one_tab": ("One photo", "单张照片"),
+    "one_tab": ("One", "单张"),
     "train_tab": ("Train", "训练"),
     "maps_tab": ("Feature maps", "特征图"),
     "photo": ("Photo", "照片"),
@@ -50,7 +50,6 @@ LABELS: dict[str, tuple[str, str]] = {
     "scale_shared": ("one for all channels", "所有通道共用"),
     "channel": ("Channel", "通道"),
     "sheet": ("All channels; click one to enlarge it", "全部通道；点击一个放大"),
-    "heat": ("Where it looked (Grad-CAM)", "关注区域（Grad-CAM）"),
     "page": ("Page", "页"),
 }
 
@@ -79,7 +78,5 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "page_of": ("channels {first}–{last} of {total}", "第 {first}–{last} 个通道，共 {total} 个"),
     "channel_line": ("Channel {channel} of {layer}", "{layer} 的通道 {channel}"),
-    "heat_title": ("Where it looked (Grad-CAM)", "关注区域（Grad-CAM）"),
-    "heat_line": ("What spoke for “{label}” at {layer}", "{layer} 处支持“{label}”的区域"),
     "preprocessing": ("How the photo reaches the network: {how}", "照片如何进入网络：{how}"),
 }

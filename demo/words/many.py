@@ -1,7 +1,7 @@
-"""Words of “Many photos” and of the strip of earlier answers. key: (English, Chinese)"""
+"""Words of “Many” and of the strip of earlier answers. key: (English, Chinese)"""
 
 LABELS: dict[str, tuple[str, str]] = {
-    "many_tab": ("Many photos", "多张照片"),
+    "many_tab": ("Many", "多张"),
 }
 
 SENTENCES: dict[str, tuple[str, str]] = {

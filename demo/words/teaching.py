@@ -1,7 +1,7 @@
-"""Words of “Teach your own”. key: (English, Chinese)"""
+"""Words of “Teach”. key: (English, Chinese)"""
 
 LABELS: dict[str, tuple[str, str]] = {
-    "teaching_tab": ("Teach your own", "自定义类别"),
+    "teaching_tab": ("Teach", "教新类别"),
     "teaching_how": (
         "Collect a few pictures of each class, from files or from the camera. The network you choose lends its eyes; "
         "only the last layer is learned, in seconds. Nothing leaves this machine.",

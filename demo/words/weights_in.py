@@ -1,7 +1,7 @@
-"""Words of “Models in and out”, bringing weights from elsewhere. key: (English, Chinese)"""
+"""Words of “Models”, bringing weights from elsewhere. key: (English, Chinese)"""
 
 LABELS: dict[str, tuple[str, str]] = {
-    "weights_tab": ("Models in and out", "模型导入与导出"),
+    "weights_tab": ("Models", "模型"),
     "adopt_title": ("### Bring your own weights", "### 导入自己的权重"),
     "adopt_intro": (
         "Drop a file to see which network it is; adopted, it can be asked in every tab.",

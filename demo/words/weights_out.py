@@ -1,4 +1,4 @@
-"""Words of “Models in and out”, taking a model away. key: (English, Chinese)"""
+"""Words of “Models”, taking a model away. key: (English, Chinese)"""
 
 LABELS: dict[str, tuple[str, str]] = {
     "export_title": ("### Take a model away", "### 导出模型"),

@@ -85,6 +85,12 @@ def cut_box(height: int, width: int, policy: AugmentPolicy, generator: torch.Gen
     return (height - cut_height) // 2, (width - cut_width) // 2, cut_height, cut_width
 
 
+def skip_boxes(policy: AugmentPolicy, count: int, generator: torch.Generator) -> None:
+    """Draws what the random cuts of `count` pictures would, so that the next one gets the box it has after them."""
+    for _ in range(count if policy.area is not None else 0):
+        torch.rand(10, 4, generator=generator)
+
+
 def mirrored_in(epoch: int, count: int, generator: torch.Generator) -> torch.Tensor:
     """bool `[count]`: which pictures of a data set this 1-based epoch mirrors, where they take turns.
 
@@ -96,34 +102,65 @@ def mirrored_in(epoch: int, count: int, generator: torch.Generator) -> torch.Ten
 
 
 def augment_batch(
-    pixels: torch.Tensor, policy: AugmentPolicy, generator: torch.Generator, *, mirrored: torch.Tensor | None = None
+    pixels: torch.Tensor,
+    policy: AugmentPolicy,
+    generator: torch.Generator,
+    *,
+    mirrored: torch.Tensor | None = None,
+    rows: slice = slice(None),
+    count: int | None = None,
 ) -> torch.Tensor:
     """uint8 `[N, 3, H, W]` → float32 0–255 of the same shape and device, each picture changed on its own.
 
     mirrored, bool `[N]` on the CPU, says which pictures are flipped; without it half of them are, at random.
+    Where the pictures are the `rows` of a batch of `count`, each is changed as it would be in the whole batch; then
+    mirrored is of the whole batch too.
     """
+    draws = _Draws(generator, len(pixels) if count is None else count, rows)
+    mirrored = None if mirrored is None else mirrored[rows]
     if policy.shift:
-        pixels = _shift(pixels, policy.shift, generator)
+        pixels = _shift(pixels, policy.shift, draws)
     if policy.flip and mirrored is None:
-        mirrored = torch.rand(len(pixels), generator=generator) < 0.5
+        mirrored = draws.uniform() < 0.5
     turns = bool(policy.rotate or policy.shear)
     if policy.flip and not turns:
         assert mirrored is not None
         pixels = torch.where(mirrored.to(pixels.device)[:, None, None, None], pixels.flip(-1), pixels)
     images = pixels.to(torch.float32)
     if turns:
-        images = _turn(images, policy, mirrored, generator)
+        images = _turn(images, policy, mirrored, draws)
     if policy.color or policy.hue:
-        images = _recolor(images, policy, generator)
+        images = _recolor(images, policy, draws)
     if policy.erase:
-        images = _erase(images, policy.erase, generator)
+        images = _erase(images, policy.erase, draws)
     return images
 
 
-def _shift(pixels: torch.Tensor, limit: int, generator: torch.Generator) -> torch.Tensor:
+@dataclass(frozen=True)
+class _Draws:
+    """Random numbers for the `rows` of a batch of `count` pictures: those they would get with all others there."""
+
+    generator: torch.Generator
+    count: int
+    rows: slice
+
+    def uniform(self, *numbers: int) -> torch.Tensor:
+        """In [0, 1), of the shape `[n, *numbers]`."""
+        return torch.rand(self.count, *numbers, generator=self.generator)[self.rows]
+
+    def spread(self, limit: float) -> torch.Tensor:
+        """From −limit to limit, `[n]`."""
+        return (self.uniform() * 2 - 1) * limit
+
+    def places(self, high: int) -> torch.Tensor:
+        """Whole numbers below `high`, two for each picture, `[2, n]`."""
+        return torch.randint(0, high, (2, self.count), generator=self.generator)[:, self.rows]
+
+
+def _shift(pixels: torch.Tensor, limit: int, draws: _Draws) -> torch.Tensor:
     """Moves each picture by −limit…limit px in both directions; the border is mirrored without its last row."""
     count, _, height, width = pixels.shape
-    down, across = torch.randint(0, 2 * limit + 1, (2, count), generator=generator).to(pixels.device)
+    down, across = draws.places(2 * limit + 1).to(pixels.device)
     rows, columns = (_reflected(side, limit).to(pixels.device) for side in (height, width))
     wide = pixels.contiguous().index_select(2, rows).index_select(3, columns)
     windows = wide.unfold(2, height, 1).unfold(3, width, 1)  # [N, 3, 2·limit + 1, 2·limit + 1, H, W], no copy
@@ -137,13 +174,11 @@ def _reflected(side: int, limit: int) -> torch.Tensor:
     return torch.minimum(places, period - places).clamp_(max=side - 1)
 
 
-def _turn(
-    images: torch.Tensor, policy: AugmentPolicy, mirrored: torch.Tensor | None, generator: torch.Generator
-) -> torch.Tensor:
+def _turn(images: torch.Tensor, policy: AugmentPolicy, mirrored: torch.Tensor | None, draws: _Draws) -> torch.Tensor:
     """Flip, rotation and shear in one resampling."""
     count = len(images)
-    angle = _spread(count, math.radians(policy.rotate), generator)
-    shear = _spread(count, policy.shear, generator)
+    angle = draws.spread(math.radians(policy.rotate))
+    shear = draws.spread(policy.shear)
     sign = torch.ones(count) if mirrored is None else torch.where(mirrored, -1.0, 1.0)
     matrix = torch.zeros(count, 2, 3)
     matrix[:, 0, 0] = sign * torch.cos(angle)
@@ -154,11 +189,11 @@ def _turn(
     return grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def _recolor(images: torch.Tensor, policy: AugmentPolicy, generator: torch.Generator) -> torch.Tensor:
+def _recolor(images: torch.Tensor, policy: AugmentPolicy, draws: _Draws) -> torch.Tensor:
     """Brightness, contrast, saturation, hue: linear in the colours, so one 3×3 matrix and an offset a picture."""
-    count, device = len(images), images.device
-    brightness, contrast, saturation = (1 + _spread(count, policy.color, generator) for _ in range(3))
-    hue = _spread(count, policy.hue, generator)
+    device = images.device
+    brightness, contrast, saturation = (1 + draws.spread(policy.color) for _ in range(3))
+    hue = draws.spread(policy.hue)
     matrix = _hue_matrix(hue) @ _saturation_matrix(saturation)
     matrix = (matrix * (brightness * contrast)[:, None, None]).to(device)
     luma = torch.tensor(LUMA, device=device)
@@ -183,19 +218,15 @@ def _hue_matrix(angle: torch.Tensor) -> torch.Tensor:
     return cos * torch.eye(3) + sin * cross + (1 - cos) * along
 
 
-def _erase(images: torch.Tensor, probability: float, generator: torch.Generator) -> torch.Tensor:
+def _erase(images: torch.Tensor, probability: float, draws: _Draws) -> torch.Tensor:
     """Replaces a square of 2–25 % of some pictures by mid-grey (Zhong et al. 2017); it may lie across the border."""
-    count, _, height, width = images.shape
-    draws = torch.rand(count, 4, generator=generator)
-    area = 0.02 + 0.23 * draws[:, 1]
+    height, width = images.shape[-2:]
+    drawn = draws.uniform(4)
+    area = 0.02 + 0.23 * drawn[:, 1]
     half_height = torch.sqrt(area) / 2
-    center = torch.stack([draws[:, 2], draws[:, 3]])
+    center = torch.stack([drawn[:, 2], drawn[:, 3]])
     rows, columns = (torch.arange(side) / side for side in (height, width))
     in_rows = (rows[None] - center[0][:, None]).abs() < half_height[:, None]
     in_columns = (columns[None] - center[1][:, None]).abs() < half_height[:, None]
-    hit = (draws[:, 0] < probability)[:, None, None] & in_rows[:, :, None] & in_columns[:, None, :]
+    hit = (drawn[:, 0] < probability)[:, None, None] & in_rows[:, :, None] & in_columns[:, None, :]
     return images.masked_fill(hit[:, None].to(images.device), 127.5)
-
-
-def _spread(count: int, limit: float, generator: torch.Generator) -> torch.Tensor:
-    return (torch.rand(count, generator=generator) * 2 - 1) * limit

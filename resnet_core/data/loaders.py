@@ -8,18 +8,20 @@ pixels ahead; they are changed on the GPU, or by the same thread where the CPU h
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
 
-from resnet_core.data.augment import AugmentPolicy, augment_batch, mirrored_in
+from resnet_core.data.augment import AugmentPolicy, augment_batch, mirrored_in, skip_boxes
 from resnet_core.data.cache import PixelStore, Progress, load_pixels
 from resnet_core.data.cuts import Cuts, plain_cuts, ranges
 from resnet_core.data.datasets import DatasetSpec
 from resnet_core.data.mixing import Mixing, Mixture, mix_batch
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.data.resident import resident_cuts
+from resnet_core.data.sampling import draw_order
+from resnet_core.data.sharing import ALL, Share, Whole
 from resnet_core.device import default_num_threads, make_generator
 
 T = TypeVar("T")
@@ -38,6 +40,12 @@ class Batch:
     images: torch.Tensor
     targets: torch.Tensor
     mixture: Mixture | None = None  # what else the images show, where they were mixed
+    whole: Whole | None = None  # the step's batch, where this is one process's part of it
+
+    @property
+    def step_size(self) -> int:
+        """How many pictures the step learns from, in all processes together."""
+        return len(self.whole.targets) if self.whole else len(self.targets)
 
 
 _Cut = Callable[[int, torch.Tensor], torch.Tensor]  # step, chosen pictures → uint8 pixels
@@ -46,7 +54,10 @@ _Finish = Callable[[int, torch.Tensor, torch.Tensor], Batch]  # step, chosen pic
 
 @dataclass(frozen=True, kw_only=True)
 class TrainLoader:
-    """Shuffled, augmented batches of one epoch at a time; `cuts` None means: picture by picture, on the CPU."""
+    """Shuffled, augmented batches of one epoch at a time, or a process's share of each.
+
+    `cuts` None means: picture by picture, on the CPU.
+    """
 
     store: PixelStore
     preprocessing: Preprocessing
@@ -57,21 +68,25 @@ class TrainLoader:
     memory_format: torch.memory_format = torch.channels_last
     cuts: Cuts | None = None
     mixing: Mixing = NOT_MIXED
+    share: Share = ALL
+    balanced: torch.Tensor | None = None  # int64 [N], classes that an epoch shows equally often; None: as they come
 
     def __len__(self) -> int:
-        """Steps of an epoch; no picture is ever dropped: a leftover single one joins the batch before it."""
+        """Steps of an epoch; none is smaller than two pictures: a leftover single one joins the batch before it."""
         return len(ranges(len(self.store), self.batch_size, least=SMALLEST_BATCH))
 
     def epoch(self, epoch: int, *, image_size: int | None = None, first_step: int = 1) -> Iterator[Batch]:
         """Batches `first_step`… of the given 1-based epoch, at `image_size` px or the preprocessing's own size."""
         count = len(self.store)
-        order = torch.randperm(count, generator=make_generator("order", self.seed, epoch))
+        order = draw_order(count, self.balanced, make_generator("order", self.seed, epoch))
         turns = mirrored_in(epoch, count, make_generator("mirror", self.seed)) if self.policy.in_turns else None
         cuts = self.cuts or plain_cuts(self.store, self.policy)
         size = image_size or self.preprocessing.crop
 
         def cut(step: int, chosen: torch.Tensor) -> torch.Tensor:
-            pixels = cuts.cut(chosen, size, make_generator("cut", self.seed, epoch, step))
+            generator, rows = make_generator("cut", self.seed, epoch, step), self._made(len(chosen))
+            skip_boxes(self.policy, rows.start, generator)
+            pixels = cuts.cut(chosen[rows], size, generator)
             return pixels.pin_memory() if self.device.type == "cuda" and not cuts.resident else pixels
 
         def finish(step: int, chosen: torch.Tensor, pixels: torch.Tensor) -> Batch:
@@ -91,16 +106,41 @@ class TrainLoader:
         generator: torch.Generator,
         mix_generator: torch.Generator,
     ) -> Batch:
+        rows = self._made(len(targets))
         on_device = pixels.to(self.device, non_blocking=True)
-        changed = augment_batch(on_device, self.policy, generator, mirrored=mirrored)
+        changed = augment_batch(on_device, self.policy, generator, mirrored=mirrored, rows=rows, count=len(targets))
         labels = targets.to(self.device, non_blocking=True)
-        mixed, mixture = mix_batch(self.preprocessing.normalize(changed), labels, self.mixing, mix_generator)
-        return Batch(mixed.contiguous(memory_format=self.memory_format), labels, mixture)
+        mixed, mixture = mix_batch(self.preprocessing.normalize(changed), labels[rows], self.mixing, mix_generator)
+        part = share_batch(mixed, labels, mixture, self.share)
+        return replace(part, images=part.images.contiguous(memory_format=self.memory_format))
+
+    def _made(self, count: int) -> slice:
+        """The pictures of a batch of `count` that are made here: this process's part, or all where they are mixed."""
+        return slice(0, count) if self.mixing else self.share.rows(count)
+
+
+def share_batch(images: torch.Tensor, labels: torch.Tensor, mixture: Mixture | None, share: Share) -> Batch:
+    """A process's share of a step's batch; `images` are all of it, or that share already, `labels` are all."""
+    if share.size == 1:
+        return Batch(images, labels, mixture)
+    rows = share.rows(len(labels))
+    divided = share.divides(len(labels))
+    whole = Whole(
+        targets=labels,
+        partners=mixture.targets if mixture else None,
+        times=1 if divided else share.size,
+        counted=divided or share.rank == 0,
+    )
+    own = images[rows] if len(images) == len(labels) else images
+    return Batch(own, labels[rows], replace(mixture, targets=mixture.targets[rows]) if mixture else None, whole)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValLoader:
-    """The validation pictures in their fixed order, preprocessed exactly as for prediction."""
+    """The validation pictures in their fixed order, preprocessed exactly as for prediction.
+
+    A process's share of them is one block; every process gets the same number of batches, perhaps empty ones.
+    """
 
     store: PixelStore
     preprocessing: Preprocessing
@@ -108,9 +148,10 @@ class ValLoader:
     device: torch.device
     memory_format: torch.memory_format = torch.channels_last
     cuts: Cuts | None = None
+    share: Share = ALL
 
     def __len__(self) -> int:
-        return len(ranges(len(self.store), self.batch_size))
+        return len(ranges(self.share.largest_block(len(self.store)), self.batch_size))
 
     def __iter__(self) -> Iterator[Batch]:
         cuts = self.cuts or plain_cuts(self.store, AugmentPolicy())
@@ -124,10 +165,8 @@ class ValLoader:
             images = self.preprocessing.normalize(on_device).contiguous(memory_format=self.memory_format)
             return Batch(images, self.store.targets[chosen].to(self.device))
 
-        parts = [
-            (step, torch.arange(start, stop))
-            for step, (start, stop) in enumerate(ranges(len(self.store), self.batch_size))
-        ]
+        mine = torch.arange(len(self.store))[self.share.block(len(self.store))]
+        parts = [(step, mine[step * self.batch_size : (step + 1) * self.batch_size]) for step in range(len(self))]
         return _made(parts, cut, finish, resident=cuts.resident, device=self.device)
 
 
@@ -174,9 +213,11 @@ def make_loaders(
     seed: int,
     device: torch.device,
     mixing: Mixing = NOT_MIXED,
+    balanced: bool = False,
     memory_format: torch.memory_format | None = None,
     keep_on_device: bool | None = None,
     progress: Progress | None = None,
+    share: Share = ALL,
 ) -> Loaders:
     """Loaders over the decoded pictures, decoding them first where no earlier run has.
 
@@ -210,6 +251,8 @@ def make_loaders(
             memory_format=memory_format,
             cuts=cuts_of(train, policy),
             mixing=mixing,
+            share=share,
+            balanced=train.targets if balanced else None,
         ),
         val=ValLoader(
             store=val,
@@ -218,6 +261,7 @@ def make_loaders(
             device=device,
             memory_format=memory_format,
             cuts=cuts_of(val, AugmentPolicy()),
+            share=share,
         ),
     )
 

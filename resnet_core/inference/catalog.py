@@ -4,6 +4,7 @@ used by the command line, the pages and the API alike.
     flowers                      the checkpoint shipped in assets/
     models/<name>                on the shelf: adopted from elsewhere, or taught on the page
     <run id>, <run id>/last      a run's best, or newest, epoch
+    <run id>/3                   one of the epochs it keeps
     imagenet/resnet18 …          torchvision's weights of 1000 classes
     a path                       any checkpoint file of ours (command line only)
 """
@@ -29,10 +30,10 @@ SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "flowers.safetensors"
 IMAGENET = "imagenet/"
 
 
-def list_checkpoints(store: RunStore, *, with_imagenet: bool = True) -> tuple[ModelEntry, ...]:
+def list_checkpoints(store: RunStore, *, with_imagenet: bool = True, kept: bool = False) -> tuple[ModelEntry, ...]:
     """The models at hand: shipped, on the shelf, of runs (newest first each), ImageNet's where this machine has them.
 
-    Without ImageNet's, the answer comes before torch is imported.
+    `kept`: also the single epochs that runs keep. Without ImageNet's, the answer comes before torch is imported.
     """
     shipped, runs = [], []
     if SHIPPED.is_file():
@@ -44,6 +45,10 @@ def list_checkpoints(store: RunStore, *, with_imagenet: bool = True) -> tuple[Mo
                 name = run.run_id if which == "best" else f"{run.run_id}/last"
                 title = f"{summary.name or run.run_id} · {which} epoch"
                 runs.append(ModelEntry(name=name, title=title, detail=f"{summary.model} on {summary.dataset}"))
+        for epoch in run.kept_epochs() if kept else ():
+            title = f"{summary.name or run.run_id} · epoch {epoch}"
+            detail = f"{summary.model} on {summary.dataset}"
+            runs.append(ModelEntry(name=f"{run.run_id}/{epoch}", title=title, detail=detail))
     return (*shipped, *shelf_of(store).list(), *runs, *(_cached_imagenet() if with_imagenet else ()))
 
 
@@ -76,15 +81,18 @@ def checkpoint_path(name: str, store: RunStore, *, allow_paths: bool = False) ->
         return shelf_of(store).path(name)
     run_id, slash, which = name.partition("/")
     try:
-        if slash and which not in ("best", "last"):
-            raise RunError(f"A run keeps best and last, not “{display_name(which)}”.")
-        return store.get(run_id).checkpoint_path(which or "best")
+        run = store.get(run_id)
+        if slash and which not in ("best", "last") and not _is_epoch(which):
+            raise RunError(f"A run keeps best, last and some epochs, not “{display_name(which)}”.")
     except RunError as error:
-        if "no checkpoint yet" in str(error):
-            raise
         last = ", imagenet/NAME or a checkpoint file" if allow_paths else " or imagenet/NAME"
         kinds = f"flowers, models/NAME, a run's id{last}"
         raise CheckpointError(f"There is no model “{display_name(name)}”; use {kinds}.") from error
+    return run.kept_checkpoint(int(which)) if _is_epoch(which) else run.checkpoint_path(which or "best")
+
+
+def _is_epoch(which: str) -> bool:
+    return which.isascii() and which.isdigit() and len(which) <= 6
 
 
 def _cached_imagenet() -> list[ModelEntry]:

@@ -4,10 +4,10 @@ import logging
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from resnet_core.device import DeviceChoice
 from resnet_core.errors import ResNetLabError
-from resnet_core.models.resnet import Network
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ class CompilationFailed(ResNetLabError):
     """There is no working compiler for this network on this machine."""
 
 
-def compile_forward(network: Network, shape: tuple[int, int, int, int], where: DeviceChoice) -> Forward:
+def compile_forward(network: nn.Module, shape: tuple[int, int, int, int], where: DeviceChoice) -> Forward:
     """The forward pass compiled for training on images of exactly this shape; others run uncompiled.
 
     A leftover batch or smaller first pictures would each cost a compilation of their own. The network is run once there

@@ -11,14 +11,17 @@ from typing import Any
 from resnet_core.data.image_gate import visible_text
 from resnet_core.errors import ConfigError
 from resnet_core.models.zoo import get_architecture
+from resnet_core.training.thawing import check_thaw
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "muon")
 SCHEDULES = ("constant", "step", "cosine", "one-cycle")
 AUGMENTATIONS = ("none", "flip", "shift-flip", "crop-flip", "standard", "strong")
 NORMALIZATIONS = ("imagenet", "none")
 CLASS_WEIGHTS = ("none", "balanced")
+SAMPLINGS = ("plain", "balanced")
 MEMORY_FORMATS = ("auto", "channels-last", "contiguous")
 FREEZE = ("none", "stem", "layer1", "layer2", "layer3", "layer4")
+KEEP = ("none", "some", "all")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +38,9 @@ class TrainConfig:
     pretrained: bool = False  # start from torchvision's ImageNet weights
     init_from: str | None = None  # start from the weights of a checkpoint file or run
     freeze: str = "none"  # everything up to and including this stage keeps its weights; the last: only the head learns
+    thaw: str = ""  # stages that begin to learn later, “layer4@3,layer3@5”, or “gradual”, see `thawing`
     epochs: int | None = None  # passes over the training pictures
+    budget_minutes: float = 0.0  # the run shall end by then, and decides its epochs by that; 0: no limit, see `budget`
     batch_size: int | None = None  # pictures a step
     learning_rate: float | None = None  # peak of the schedule
     optimizer: str | None = None
@@ -45,6 +50,8 @@ class TrainConfig:
     warmup: float = 0.15  # share of all steps the one-cycle and cosine schedules rise for
     label_smoothing: float | None = None  # target spread over all classes (Szegedy et al. 2016, §7), a share
     class_weights: str = "none"  # "balanced": inverse to how often a class occurs
+    sampling: str = "plain"  # "balanced": each class as often as any other in an epoch
+    max_pictures: int | None = None  # an even choice of the training pictures, so many at most; None: all
     mixup: float = 0.0  # strength of blending pictures, 0: never (Zhang et al. 2018); 0.2 is usual
     cutmix: float = 0.0  # strength of laying parts of pictures over others, 0: never (Yun et al. 2019); 1 is usual
     drop_path: float = 0.0  # chance that a picture skips the last block, less for earlier ones (Huang et al. 2016)
@@ -58,12 +65,16 @@ class TrainConfig:
     normalize: str | None = None  # "imagenet" mean and spread, or "none": scaled to 0–1 only
     rendered_share: float = 0.0  # rendered flowers mixed into training, as a share of its pictures
     flip_average: bool | None = None  # predictions average the picture and its mirror image
-    device: str = "auto"
+    device: str = "auto"  # auto, cpu, cuda, cuda:N, mps, or all: every GPU of this machine
     precision: str = "auto"
     memory_format: str = "auto"  # how pictures and activations lie in memory
     compile: bool | None = None  # torch.compile of the forward and backward pass
+    halve_batch: bool = False  # where the memory runs out, go on with half the batch, three times at most
     num_threads: int | None = None
+    processes: int = 1  # that train together, each with a GPU or a part of the cores; see `distributed`
     seed: int = 0
+    keep: str = "some"  # epochs one can branch off from: "none", "all", or a few within 1 GB, see `kept_epochs`
+    forked_from: str = ""  # “<run id>/<epoch>” of the run this one branched off from
     preset: str = "default"
     name: str = ""  # a person's name for the run
 
@@ -78,7 +89,8 @@ class TrainConfig:
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(fields) - known)
         if unknown:
-            raise ConfigError(f"Unknown settings: {', '.join(unknown)}; this version does not have them.")
+            told = visible_text(", ".join(map(str, unknown)))[:300]
+            raise ConfigError(f"Unknown settings: {told}; this version does not have them, a newer one may.")
         return cls(**fields)
 
     def to_json(self) -> dict[str, Any]:
@@ -110,16 +122,21 @@ def _check_choices(config: TrainConfig) -> None:
         ("augment", config.augment, AUGMENTATIONS),
         ("normalize", config.normalize, NORMALIZATIONS),
         ("class_weights", config.class_weights, CLASS_WEIGHTS),
+        ("sampling", config.sampling, SAMPLINGS),
         ("stem", config.stem, ("imagenet", "small")),
         ("precision", config.precision, ("auto", "fp32", "bf16", "fp16")),
         ("memory_format", config.memory_format, MEMORY_FORMATS),
         ("freeze", config.freeze, FREEZE),
+        ("keep", config.keep, KEEP),
     )
     for field, value, allowed in choices:
         if value is not None and value not in allowed:
             raise ConfigError(f"{_words(field)} must be one of {', '.join(allowed)}, not “{visible_text(value)}”.")
     if config.pretrained and config.init_from:
         raise ConfigError("Choose either pretrained weights or a checkpoint to start from, not both.")
+    if config.class_weights == "balanced" and config.sampling == "balanced":
+        raise ConfigError("Choose balanced class weights or balanced sampling; together they would correct twice.")
+    check_thaw(config.thaw)
     if config.start_image_size is not None and config.augment in ("none", "flip", "shift-flip"):
         raise ConfigError(
             "A growing picture size needs random cuts; choose augmentation crop-flip, standard or strong."
@@ -129,6 +146,8 @@ def _check_choices(config: TrainConfig) -> None:
 # field: least, most, whole number?
 _RANGES: dict[str, tuple[float, float, bool]] = {
     "epochs": (1, 10_000, True),
+    "budget_minutes": (0, 100_000, False),
+    "max_pictures": (2, 10**9, True),
     "batch_size": (2, 65_536, True),
     "learning_rate": (1e-9, 100, False),
     "width": (8, 512, True),
@@ -147,6 +166,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "start_image_size": (8, 1024, True),
     "rendered_share": (0, 10, False),
     "num_threads": (1, 1024, True),
+    "processes": (1, 64, True),
     "seed": (0, 2**63 - 1, True),
 }
 

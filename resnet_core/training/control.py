@@ -100,6 +100,11 @@ class Control:
         return self._stop_now.is_set() or self._stop_after_epoch.is_set()
 
     @property
+    def stopping_now(self) -> bool:
+        """True once a stop after the current step was asked for."""
+        return self._stop_now.is_set()
+
+    @property
     def ends_after_epoch(self) -> bool:
         """True once a stop after this epoch was asked for."""
         return self._stop_after_epoch.is_set()
@@ -108,6 +113,10 @@ class Control:
         """Raises StopAsked if a stop now was asked for."""
         if self._stop_now.is_set():
             raise StopAsked
+
+    def check_alone(self) -> None:
+        """The same between two pictures that are prepared, where other processes may be doing something else."""
+        self.check()
 
     def rest(self, seconds: float) -> None:
         """Returns after so many seconds. Raises StopAsked as soon as a stop now is asked for."""

@@ -12,16 +12,18 @@ from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import Any, Protocol
 
-import torch
-
 from resnet_core.allocator import keeping_freed_memory
 from resnet_core.data.cache import Progress
 from resnet_core.data.datasets import DatasetSpec
 from resnet_core.errors import ResNetLabError
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.control import Control, StopAsked
+from resnet_core.training.distributed import ALONE, Team
 from resnet_core.training.events import Changed, CheckpointSaved, Event, Paused, Resumed, RunEnded, Warned
+from resnet_core.training.halving import halve_batch, ran_out_of_memory, state_to_halve
+from resnet_core.training.lost_steps import in_steps
 from resnet_core.training.session import Session
+from resnet_core.training.shared_control import share_control
 from resnet_core.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -67,20 +69,23 @@ def fit(
     control: Control | None = None,
     resume: dict[str, Any] | None = None,
     progress: Progress | None = None,
+    team: Team = ALONE,
 ) -> Iterator[Event]:
     """Trains and yields events, RunStarted first (if it gets that far) and RunEnded last.
+
+    Every process of a team does the same and yields the same events; only the first one saves.
 
     `resume` is a state that an earlier session saved; `progress(done, total)` is told while pictures are decoded.
     Never raises for what goes wrong inside: that is RunEnded(status="failed") with a sentence.
     """
-    saver, control = saver or KeepNothing(), control or Control()
+    saver, control = saver or KeepNothing(), share_control(control or Control(), team)
     try:
-        session = Session(config, dataset, state=resume, progress=_heeding(progress, control))
+        session = Session(config, dataset, state=resume, progress=_heeding(progress, control), team=team)
         yield session.started()
         yield from _warnings(session)
         if resume is not None:
             control.recall(resume.get("pending", {}), session.position.epoch)
-            yield Resumed(step=session.position.step)
+            yield from _taken_up(session.position.step, int(resume.get("lost_steps", 0)))
         with keeping_freed_memory():
             ending = yield from _until_stopped(session, saver, control)
     except StopAsked:
@@ -92,7 +97,9 @@ def fit(
         ending = RunEnded(status="failed", reason=f"A file could not be read or written ({_why(error)}).")
     except Exception as error:
         log.exception("training failed")
-        ending = RunEnded(status="failed", reason=_unforeseen(error))
+        ending = RunEnded(status="failed", reason=team.why(error) or _unforeseen(error))
+    if ending.status == "failed":
+        team.failed(ending.reason)
     yield ending
 
 
@@ -102,8 +109,8 @@ def _until_stopped(session: Session, saver: Saver, control: Control) -> Generato
     except StopAsked:
         reason = f"Stopped after step {session.position.step}, as asked."
         try:
-            session.pending = control.pending()
-            saver.save_resume(session)
+            _note_place(session, control)
+            session.team.first(partial(saver.save_resume, session))
         except OSError as error:
             reason += f" It could not be saved there ({_why(error)}); Resume goes on from where it last was."
         return RunEnded(status="stopped", reason=reason)
@@ -119,16 +126,15 @@ def _until_stopped(session: Session, saver: Saver, control: Control) -> Generato
 
 
 def _epochs(session: Session, saver: Saver, control: Control) -> Iterator[Event]:
+    session.budget.begin_training()
     while True:
         if session.position.step_in_epoch == 0:
             yield from _changed(session, control)
         if session.position.epoch > session.epochs or session.has_stalled:
             return
-        for step_ended in session.train_epoch():
-            if step_ended:
-                yield step_ended
-            yield from _heed(session, saver, control)
-        validation = session.validate(control)
+        validation = yield from _epoch(session, saver, control)
+        if validation is None:
+            continue
         ended = session.end_epoch(validation)
         yield ended
         if ended.best:
@@ -141,19 +147,43 @@ def _epochs(session: Session, saver: Saver, control: Control) -> Iterator[Event]
             return
 
 
+def _epoch(session: Session, saver: Saver, control: Control) -> Generator[Event, None, Validation | None]:
+    """Trains an epoch and judges it; None where the memory ran out and the epoch is to begin again with less."""
+    begun = state_to_halve(session)
+    try:
+        for step_ended in session.train_epoch():
+            if step_ended:
+                yield step_ended
+            yield from _heed(session, saver, control)
+        return session.validate(control)
+    except (MemoryError, RuntimeError) as error:
+        if begun is None or not ran_out_of_memory(error):
+            raise
+    yield Warned(message=halve_batch(session, begun))  # here what the failed step held is free
+    changed = {name: getattr(session.config, name) for name in ("batch_size", "learning_rate")}
+    yield Changed(epoch=session.position.epoch, step=session.position.step, settings=changed)
+    yield session.started()
+    return None
+
+
 def _changed(session: Session, control: Control) -> Iterator[Event]:
-    """What people want otherwise from this epoch on; what does not go together with the rest stays as it was."""
+    """What people want otherwise from this epoch on, and what was to change by then."""
     asked = control.take_changes(session.position.epoch)
-    if not asked:
-        return
+    for settings in (session.team.first(partial(session.due_changes, asked)), asked):
+        if settings:
+            yield from _change(session, settings, control)
+
+
+def _change(session: Session, settings: dict[str, Any], control: Control) -> Iterator[Event]:
+    """Other settings from here on; what does not go together with the rest stays as it was."""
     told = len(session.warnings)
     try:
-        session.change(asked, progress=_heeding(None, control))
+        session.change(settings, progress=_heeding(None, control))
     except ResNetLabError as error:
         yield Warned(message=f"Nothing was changed: {error}")
     else:
         yield from (Warned(message=message) for message in session.warnings[told:])
-        yield Changed(epoch=session.position.epoch, step=session.position.step, settings=asked)
+        yield Changed(epoch=session.position.epoch, step=session.position.step, settings=settings)
 
 
 def _kept(save: Callable[[], None], session: Session, control: Control) -> Iterator[Event]:
@@ -161,7 +191,7 @@ def _kept(save: Callable[[], None], session: Session, control: Control) -> Itera
     waiting = False
     while True:
         try:
-            save()
+            session.team.first(save)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
@@ -182,11 +212,24 @@ def _heed(session: Session, saver: Saver, control: Control) -> Iterator[Event]:
     """Between two steps: stop or wait if someone asked for it. Raises StopAsked."""
     control.check()
     if control.pausing:
-        session.pending = control.pending()
+        _note_place(session, control)
         yield from _kept(partial(saver.save_resume, session), session, control)
         yield Paused(step=session.position.step)
-        control.wait()
+        with session.budget.resting():
+            control.wait()
         yield Resumed(step=session.position.step)
+
+
+def _taken_up(step: int, lost: int) -> Iterator[Event]:
+    if lost:
+        yield Warned(message=f"The run was interrupted and lost {in_steps(lost)}; it goes on after step {step:,}.")
+    yield Resumed(step=step, lost=lost)
+
+
+def _note_place(session: Session, control: Control) -> None:
+    """Makes the session ready to be saved in the middle of an epoch."""
+    session.settle()
+    session.pending = control.pending()
 
 
 def _warnings(session: Session) -> Iterator[Warned]:
@@ -202,7 +245,7 @@ def _heeding(progress: Progress | None, control: Control) -> Progress:
     """The same progress, which also notices between two pictures that a stop was asked for."""
 
     def told(done: int, total: int) -> None:
-        control.check()
+        control.check_alone()
         if progress:
             progress(done, total)
 
@@ -214,7 +257,6 @@ def _why(error: OSError) -> str:
 
 
 def _unforeseen(error: Exception) -> str:
-    short = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-    if short:
+    if ran_out_of_memory(error):
         return "The memory ran out; use a smaller batch or picture size."
     return f"The training broke off unexpectedly ({type(error).__name__}); see the log."

@@ -81,14 +81,17 @@ class Paused:
 
 @dataclass(frozen=True, kw_only=True)
 class Resumed:
-    """The training goes on after this step, after a pause or taken up from the disk."""
+    """The training goes on after this step, after a pause or taken up from the disk; `lost` steps after it were
+    trained before but not saved, since the process was killed or the training broke off."""
 
     step: int
+    lost: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Changed:
-    """A person changed settings while the run was on; they hold from `epoch` on, which begins after `step`."""
+    """Settings changed while the run was on: a person asked, a stage thawed, the budget has room for more or fewer
+    epochs, or the memory ran out. They hold from `epoch` on, which begins after `step`."""
 
     epoch: int
     step: int

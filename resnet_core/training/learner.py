@@ -7,10 +7,12 @@ import torch
 from torch import nn
 
 from resnet_core.data.loaders import Batch, Loaders
+from resnet_core.data.sharing import Whole
 from resnet_core.device import DeviceChoice, make_generator
 from resnet_core.models.resnet import Network
 from resnet_core.training.compiling import compile_forward
 from resnet_core.training.config import TrainConfig
+from resnet_core.training.distributed import ALONE, Team
 from resnet_core.training.feeding import weigh_classes
 from resnet_core.training.freezing import freeze_weights, set_training
 from resnet_core.training.optim import WeightAverage, carry_memory, make_optimizer, set_learning_rate
@@ -23,19 +25,27 @@ class Learner:
     """Network, optimizer, loss and weight average of a resolved config; `forward` maps a batch's images to logits."""
 
     def __init__(
-        self, network: Network, config: TrainConfig, where: DeviceChoice, *, class_weights: torch.Tensor | None
+        self,
+        network: Network,
+        config: TrainConfig,
+        where: DeviceChoice,
+        *,
+        class_weights: torch.Tensor | None,
+        team: Team = ALONE,
     ) -> None:
         self._config = config
         self._where = where
+        self._team = team
         check_drop_path(network, config.drop_path)
         self.network = network.to(where.device).to(memory_format=where.memory_format)
         freeze_weights(self.network, config.freeze)
-        self.forward: Callable[[torch.Tensor], torch.Tensor] = self.network
+        self._wrapped = team.wrap(self.network, where.device)
+        self.forward: Callable[[torch.Tensor], torch.Tensor] = self._wrapped
         self.optimizer = _make_optimizer(self.network, config)
         self.scaler = torch.amp.GradScaler(where.device.type, enabled=where.precision == "fp16")
         self.average = WeightAverage(self.network, config.ema_decay) if config.ema_decay else None
-        weights = None if class_weights is None else class_weights.to(where.device)
-        self._criterion = nn.CrossEntropyLoss(weight=weights, label_smoothing=config.label_smoothing or 0.0)
+        self._class_weights = None if class_weights is None else class_weights.to(where.device)
+        self._criterion = nn.CrossEntropyLoss(weight=self._class_weights, label_smoothing=config.label_smoothing or 0.0)
 
     @property
     def judged(self) -> Network:
@@ -51,18 +61,19 @@ class Learner:
         keeps its own. Raises ConfigError, having changed nothing."""
         check_drop_path(self.network, config.drop_path)
         thawed, self._config = config.freeze != self._config.freeze, config
-        self.forward = self.network
         if thawed:
             self.network.requires_grad_(True)
             freeze_weights(self.network, config.freeze)
+            self._wrapped = self._team.wrap(self.network, self._where.device)
             memory = self.optimizer.state
             self.optimizer = _make_optimizer(self.network, config)
             carry_memory(self.optimizer, memory)
+        self.forward = self._wrapped
 
     def compile(self, batch_size: int, image_size: int) -> None:
         """Compiles the steps on full batches of this picture size. Raises CompilationFailed, having changed nothing."""
         self.begin()
-        self.forward = compile_forward(self.network, (batch_size, 3, image_size, image_size), self._where)
+        self.forward = compile_forward(self._wrapped, (batch_size, 3, image_size, image_size), self._where)
 
     def step(self, batch: Batch, *, learning_rate: float, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The `number`-th update: logits `[N, K]` and the mean loss, both on the device.
@@ -74,16 +85,16 @@ class Learner:
         drop_path = self._config.drop_path
         if drop_path:
             drawn = make_generator("depth", self._config.seed, number)
-            choose_dropped(self.network, drop_path, len(batch.targets), drawn)
+            choose_dropped(self.network, drop_path, batch.step_size, drawn, rows=self._team.share.rows(batch.step_size))
         with self._where.autocast():
             logits = self.forward(batch.images)
             loss = self._loss(logits.float(), batch)
         if drop_path:
             keep_all(self.network)
-        if self._where.device.type == "cpu" and not torch.isfinite(loss):
+        if self._where.device.type == "cpu" and not torch.isfinite(self._team.total(loss)):
             raise diverged(number)
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(self._team.for_backward(loss)).backward()  # type: ignore[no-untyped-call]
         if self._config.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip_norm)
@@ -94,11 +105,28 @@ class Learner:
         return logits, loss
 
     def _loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        loss: torch.Tensor = self._criterion(logits, batch.targets)
+        """The mean over the batch; of a part, what it adds to the mean over the whole."""
+        whole = batch.whole
+        loss = self._mean(logits, batch.targets, whole, whole.targets if whole else None)
         if batch.mixture is None:
             return loss
-        others: torch.Tensor = self._criterion(logits, batch.mixture.targets)
+        others = self._mean(logits, batch.mixture.targets, whole, whole.partners if whole else None)
         return batch.mixture.share * loss + (1 - batch.mixture.share) * others
+
+    def _mean(
+        self, logits: torch.Tensor, targets: torch.Tensor, whole: Whole | None, all_targets: torch.Tensor | None
+    ) -> torch.Tensor:
+        loss: torch.Tensor = self._criterion(logits, targets)
+        if whole is None or all_targets is None:
+            return loss
+        return loss * (self._weight(targets) / (self._weight(all_targets) * whole.times))
+
+    def _weight(self, targets: torch.Tensor) -> torch.Tensor | int:
+        return len(targets) if self._class_weights is None else self._class_weights[targets].sum()
+
+    def settle(self) -> None:
+        """Gives all processes the mean of their BatchNorm statistics, before the network is judged or saved."""
+        self._team.level(self.network, *([self.average.model] if self.average else []))
 
     def state(self) -> dict[str, Any]:
         """Plain tensors and numbers from which `restore` goes on."""
@@ -135,7 +163,7 @@ def _make_optimizer(network: Network, config: TrainConfig) -> torch.optim.Optimi
 
 
 def make_learner(
-    config: TrainConfig, loaders: Loaders, num_classes: int, where: DeviceChoice, *, fresh: bool
+    config: TrainConfig, loaders: Loaders, num_classes: int, where: DeviceChoice, *, fresh: bool, team: Team = ALONE
 ) -> Learner:
     """The learner of a resolved config; `fresh` False: its weights are about to be restored."""
     network = build_starting_model(config, num_classes, fresh=fresh)
@@ -143,4 +171,4 @@ def make_learner(
     if fresh and not config.pretrained and not config.init_from:
         prepare_first_layer(network, loaders)
     weights = weigh_classes(config.class_weights, loaders.train.store.targets, num_classes)
-    return Learner(network, config, where, class_weights=weights)
+    return Learner(network, config, where, class_weights=weights, team=team)

@@ -1,7 +1,6 @@
 """The writer's side of a run folder: events, heartbeat, checkpoints, predictions."""
 
 import contextlib
-import csv
 import json
 import logging
 import os
@@ -18,12 +17,19 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from resnet_core.errors import RunError
+from resnet_core.errors import ResNetLabError, RunError
 from resnet_core.files import replacing, write_bytes
-from resnet_core.training.checkpoint import save_checkpoint
+from resnet_core.processes import process_started
+from resnet_core.training.checkpoint import read_checkpoint, save_checkpoint
 from resnet_core.training.events import Event, RunEnded, event_to_json
-from resnet_core.training.runs import Run, process_started
+from resnet_core.training.kept_epochs import in_words, keep_epoch, sweep
+from resnet_core.training.lost_steps import count_lost, saved_place
+from resnet_core.training.picture_list import FILE as PICTURES
+from resnet_core.training.picture_list import keep_pictures
+from resnet_core.training.predictions import write_predictions
+from resnet_core.training.runs import Run
 from resnet_core.training.session import Session
+from resnet_core.training.usage import UsageLog
 from resnet_core.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -35,11 +41,14 @@ class RunRecorder:
     """Owns a run's folder while it is trained; a context manager: the run always gets its one RunEnded."""
 
     def __init__(self, run: Run, *, phase: str = "preparing") -> None:
+        if not (run.folder / "config.json").is_file():  # the first heartbeat would make the folder anew
+            raise RunError(f"Run {run.run_id} is gone; it was deleted meanwhile.")
         self.run = run
         self._phase = phase
         self._detail = ""
         self._ended = False
         self._unwritten = b""
+        self._usage = UsageLog(run.folder / "usage.jsonl")
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._beating = threading.Lock()  # so that an older beat never lands on a newer one
@@ -49,6 +58,8 @@ class RunRecorder:
     def __enter__(self) -> "RunRecorder":
         for leftover in self.run.folder.glob(".*.part"):  # of an owner that was killed while it saved
             leftover.unlink(missing_ok=True)
+        sweep(self.run.folder)
+        self._catch_up()
         path = self.run.folder / "events.jsonl"
         torn = path.is_file() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
         self._unwritten = b"\n" if torn else b""  # the next event starts on its own line
@@ -88,6 +99,7 @@ class RunRecorder:
                 self._beat()
             line = json.dumps({**event_to_json(event), "time": round(time.time(), 3)})
             self._append(line.encode() + b"\n")
+            self._usage.note(event)
 
     def _append(self, line: bytes) -> None:
         """Writes what is to be written; what the disk refuses is kept and comes first next time."""
@@ -109,29 +121,61 @@ class RunRecorder:
 
     def save_best(self, session: Session, validation: Validation) -> None:
         """Writes `best.safetensors` and `predictions.csv`."""
-        with _disk_errors(self.run.folder):
+        with self._saving():
             checkpoint = session.checkpoint(validation)
             save_checkpoint(self.run.folder / "best.safetensors", checkpoint, session.judged_model.state_dict())
-            _write_predictions(self.run.folder / "predictions.csv", validation, checkpoint.class_names)
+            write_predictions(self.run.folder / "predictions.csv", validation, checkpoint.class_names)
 
     def save_epoch(self, session: Session, validation: Validation) -> None:
-        """Writes `last.safetensors` and `resume.pt`."""
-        with _disk_errors(self.run.folder):
+        """Writes `last.safetensors` and `resume.pt`, and keeps both where this epoch is one to keep."""
+        with self._saving():
             checkpoint = session.checkpoint(validation)
             save_checkpoint(self.run.folder / "last.safetensors", checkpoint, session.judged_model.state_dict())
         self.save_resume(session)
+        position, keep = session.position, session.config.keep
+        try:
+            with self._saving():
+                keep_epoch(self.run.folder, position.epoch - 1, keep=keep, best=position.best_epoch)
+        except OSError:  # the epoch itself is saved; one to branch off from is not worth a pause
+            log.exception("epoch %d could not be kept", position.epoch - 1)
 
     def save_resume(self, session: Session) -> None:
         """Writes `resume.pt`, which loads with `weights_only=True`."""
-        target = self.run.folder / "resume.pt"
-        with _disk_errors(self.run.folder), replacing(target) as temporary, temporary.open("wb") as opened:
-            torch.save(session.state(), opened)
+        with self._saving():
+            write_state(self.run.folder / "resume.pt", session.state())
+            if not (self.run.folder / PICTURES).is_file():
+                keep_pictures(self.run.folder, session.dataset)
+
+    def _catch_up(self) -> None:
+        """Keeps the newest epoch where the owner before was killed between saving it and keeping it."""
+        place = saved_place(self.run.folder / "resume.pt")
+        if place and not place["step_in_epoch"] and place["epoch"] - 1 not in self.run.kept_epochs():
+            with contextlib.suppress(OSError, ResNetLabError):
+                epoch = read_checkpoint(self.run.folder / "last.safetensors").training.get("epoch")
+                if epoch == place["epoch"] - 1:
+                    keep = self.run.config().keep
+                    keep_epoch(self.run.folder, epoch, keep=keep, best=place.get("best_epoch", 0))
+
+    @property
+    def homeless(self) -> bool:
+        """True once somebody has deleted the run's folder."""
+        return not (self.run.folder / "config.json").is_file()
+
+    @contextlib.contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Raises RunError where the folder is gone, rather than to make it anew without what was in it."""
+        if self.homeless:
+            raise RunError(f"The folder of run {self.run.run_id} was deleted while it was trained; start a new run.")
+        with _disk_errors(self.run.folder):
+            yield
 
     def _beat_on(self) -> None:
         while not self._closing.wait(HEARTBEAT_SECONDS) and not self._ended:
             self._beat()
 
     def _beat(self) -> None:
+        if self.homeless:
+            return
         with self._beating, contextlib.suppress(OSError):  # a full disk must not end the training
             beat = {
                 "pid": os.getpid(),
@@ -166,38 +210,51 @@ def _errno(error: BaseException | None) -> int | None:
 
 
 def load_resume(run: Run) -> dict[str, Any]:
-    """The state a run can be taken up from. Raises RunError if there is none or it cannot be read."""
+    """The state a run can be taken up from, and how many `lost_steps` after it were never saved.
+
+    Raises RunError if there is none or it cannot be read.
+    """
     path = run.folder / "resume.pt"
-    if not path.is_file():
-        raise RunError(f"Run {run.run_id} has nothing to go on from; it ended before its first epoch.")
+    if path.is_file():
+        return {**_read_state(path, run), "lost_steps": count_lost(run.folder, run.events())}
+    if _was_saved(run):
+        raise RunError(f"The saved state of run {run.run_id} was deleted, so it cannot go on{_way_out(run)}.")
+    raise RunError(f"Run {run.run_id} has nothing to go on from; it ended before its first epoch.")
+
+
+def find_resume(run: Run) -> dict[str, Any] | None:
+    """The same; None where the run was killed before anything was saved, so that it has to begin again."""
+    there = (run.folder / "resume.pt").is_file()
+    return None if run.status() == "interrupted" and not there and not _was_saved(run) else load_resume(run)
+
+
+def load_kept(run: Run, epoch: int) -> dict[str, Any]:
+    """The state after a kept epoch. Raises RunError if it is not kept or cannot be read."""
+    return _read_state(run.kept_state(epoch), run)
+
+
+def _was_saved(run: Run) -> bool:
+    """Whether the run has ever told that it could be taken up; best weights alone cannot."""
+    return any(event.get("kind") == "last" or event["event"] == "Paused" for event in run.events())
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Replaces a file by that state in one step; it loads with `weights_only=True`."""
+    with replacing(path) as temporary, temporary.open("wb") as opened:
+        torch.save(state, opened)
+
+
+def _read_state(path: Path, run: Run) -> dict[str, Any]:
+    told = f"The saved state of run {run.run_id} is damaged and cannot be taken up{_way_out(run)}."
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise RunError(f"The saved state of run {run.run_id} is damaged and cannot be taken up.") from error
+        raise RunError(told) from error
     if not isinstance(state, dict):
-        raise RunError(f"The saved state of run {run.run_id} is damaged and cannot be taken up.")
+        raise RunError(told)
     return state
 
 
-def _write_predictions(path: Path, validation: Validation, class_names: tuple[str, ...]) -> None:
-    probabilities = validation.logits.softmax(1)
-    best = probabilities.max(1)
-    with (
-        replacing(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as opened,
-    ):
-        rows = csv.writer(opened)
-        rows.writerow(["image", "class", "prediction", "probability", *(f"p_{name}" for name in class_names)])
-        for index, picture in enumerate(validation.paths):
-            row = [
-                picture,
-                class_names[int(validation.targets[index])],
-                class_names[int(best.indices[index])],
-            ]
-            numbers = [best.values[index], *probabilities[index]]
-            rows.writerow([_safe_cell(text) for text in row] + [f"{float(number):.6f}" for number in numbers])
-
-
-def _safe_cell(text: str) -> str:
-    """Spreadsheets run what begins with these signs as a formula."""
-    return f"'{text}" if text[:1] in "=+-@\t\r" else text
+def _way_out(run: Run) -> str:
+    kept = run.kept_epochs()
+    return f"; branch off from one of its kept epochs ({in_words(kept)})" if kept else "; start a new run"

@@ -61,7 +61,7 @@ def model_arguments(config: TrainConfig) -> dict[str, object]:
 
 
 def _choose_model(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoice) -> Choice:
-    side = _picture_side(dataset)
+    side = picture_side(dataset)
     small_machine = device.device.type == "cpu"
     if side < SMALL_PICTURE:
         name, why = "resnet20", f"made for small pictures (yours are {side} px)"
@@ -85,7 +85,7 @@ def _choose_model(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoic
 
 
 def _choose_size(config: TrainConfig, dataset: DatasetSpec, device: DeviceChoice) -> Choice:
-    side = _picture_side(dataset)
+    side = picture_side(dataset)
     limit = 128 if device.device.type == "cpu" else 224
     natural = min(64 if dataset.name == "rendered-flowers" else limit, side)
     size = config.image_size or (natural if natural < SMALL_PICTURE else max(32, natural // 32 * 32))
@@ -218,7 +218,7 @@ def check_together(config: TrainConfig) -> None:
         raise ConfigError("ImageNet weights fit only the unchanged ResNet; leave stem, width and skips as they are.")
 
 
-def _picture_side(dataset: DatasetSpec) -> int:
+def picture_side(dataset: DatasetSpec) -> int:
     """Shorter side in px of the first picture that can be read."""
     for picture in dataset.train[:20]:
         try:

@@ -1,91 +1,79 @@
-"""Runs trainings in a background thread, one at a time; more wait in order. Pages and API calls ask and watch.
+"""The buttons of trainings in this process: start, fork, pause, resume, stop, change, and the order of those that wait.
 
-The thread is not a daemon: it ends by itself after `shutdown`, having saved what it was doing. Whatever happens in
-it ends in one RunEnded on the disk.
+One run at a time is trained, in a background thread (training_thread.py); pages and API calls ask here and watch. Where
+another app has the runs folder every button raises a RunError that says so.
 """
 
-import contextlib
 import logging
-import os
-import sys
-import threading
-from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from resnet_core.data.cache import Progress
 from resnet_core.data.datasets import DatasetSpec, load_dataset
 from resnet_core.errors import RunError
+from resnet_core.training.branching import branch_off
 from resnet_core.training.config import TrainConfig
-from resnet_core.training.control import Control, Replay, check_changeable
-from resnet_core.training.engine import fit
-from resnet_core.training.events import RunEnded
-from resnet_core.training.recorder import RunRecorder, load_resume
+from resnet_core.training.control import check_changeable
+from resnet_core.training.data_changes import ready_to_go_on
+from resnet_core.training.queue_file import read_queue
+from resnet_core.training.recorder import find_resume
+from resnet_core.training.run_queue import Job
 from resnet_core.training.runs import Run, RunStore
+from resnet_core.training.training_thread import TrainingThread
 
 log = logging.getLogger(__name__)
 
-NICENESS = 10  # of the training thread: measured, it keeps a page's answer at 6 instead of 14 ms
-QUEUE_LIMIT = 20
-CLOSED = "The app is shutting down; start it again to train."
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One training, waiting or under way."""
-
-    run: Run
-    config: TrainConfig
-    dataset: DatasetSpec
-    recorder: RunRecorder
-    control: Control
-    state: dict[str, Any] | None
+T = TypeVar("T")
 
 
 class Runner:
-    """Owns the training thread of this process."""
+    """Trains the runs of a store; every method may be called from any thread."""
 
     def __init__(self, store: RunStore, *, data_dir: Path) -> None:
         self.store = store
         self._data_dir = data_dir
-        self._lock = threading.Lock()
-        self._waiting: deque[Job] = deque()
-        self._current: Job | None = None
-        self._thread: threading.Thread | None = None
-        self._closed = False
+        self._thread = TrainingThread(store.runs_dir, data_dir=data_dir)
 
     def start(self, config: TrainConfig) -> Run:
         """Starts the training, or queues it behind the one under way. Raises DatasetError or RunError."""
+        self._check_writable()
         dataset = load_dataset(config.dataset, data_dir=self._data_dir, seed=config.seed)
-        self._check_room()
-        run = self.store.create(config)
-        try:
-            self._enqueue(run, config, dataset, None)
-        except RunError:
-            self.store.remove(run.run_id)
-            raise
-        return run
+        self._thread.check_room()
+        return self._begin(self.store.create(config), dataset)
 
-    def resume(self, run_id: str) -> Run:
+    def fork(self, run_id: str, epoch: int, /, *, anyway: bool = False, **settings: Any) -> Run:
+        """A new run that goes on after a kept epoch of another one, with these settings changed; see `branch_off`."""
+        self._check_writable()
+        self._thread.check_room()
+        run, dataset = branch_off(self.store, run_id, epoch, settings, data_dir=self._data_dir, anyway=anyway)
+        return self._begin(run, dataset, takes_up=True)
+
+    def resume(self, run_id: str, *, anyway: bool = False) -> Run:
         """Ends a pause, or takes up a stopped, failed or interrupted run where it was saved.
 
-        Asking twice does no harm. Raises RunError where there is nothing to go on with (yet).
+        Asking twice does no harm. Raises RunError where there is nothing to go on with (yet), and DataChangedError
+        where its pictures have changed, unless told to go on `anyway`.
         """
-        job = self._job(run_id)
+        self._check_writable()
+        job = self._thread.find(run_id)
         if job is not None:
             if job.control.stopping:
                 raise RunError(f"Run {run_id} is about to stop; resume it once it has.")
             job.control.resume()
             return job.run
         run = self.store.get(run_id)
-        if run.status() == "finished":
-            raise RunError(f"Run {run_id} is finished; start a new one.")
-        if run.owner_alive() and run.status() in ("running", "paused", "preparing", "queued"):
+        status = run.status()
+        if status == "finished":
+            raise RunError(f"Run {run_id} is finished; branch off from one of its epochs, or start a new one.")
+        if run.owner_alive() and status in ("running", "paused", "preparing", "queued"):
             raise RunError(f"Run {run_id} is being trained by another program on this machine.")
-        config, state = run.config(), load_resume(run)
+        config, state = run.config(), find_resume(run)
         dataset = load_dataset(config.dataset, data_dir=self._data_dir, seed=config.seed)
-        self._check_room()
-        self._enqueue(run, config, dataset, state)
+        self._thread.check_room()
+        if state is not None:
+            ready_to_go_on(run, state, dataset, anyway=anyway)
+        self._thread.add(Job(run, config, dataset, takes_up=state is not None))
         return run
 
     def pause(self, run_id: str) -> Run:
@@ -105,138 +93,115 @@ class Runner:
 
     def stop(self, run_id: str, *, after_epoch: bool = False) -> Run:
         """Ends the run after the current step or epoch; a waiting one leaves the queue. Asking twice does no harm."""
-        job = self._job(run_id)
+        self._check_writable()
+        waiting = self._thread.take_out(run_id)
+        if waiting:
+            return waiting.run
+        job = self._thread.find(run_id)
         if job is None:
             run = self.store.get(run_id)
-            if run.status() in ("finished", "stopped", "failed", "interrupted"):
+            if run.at_rest:
                 return run
             raise RunError(f"Run {run_id} is trained by another program; stop it there.")
-        with self._lock:
-            waiting = job in self._waiting
-            if waiting:
-                self._waiting.remove(job)
-        if waiting:
-            _drop(job)
-        else:
-            job.control.stop(after_epoch=after_epoch)
+        job.control.stop(after_epoch=after_epoch)
         return job.run
+
+    def move(self, run_id: str, place: int) -> tuple[str, ...]:
+        """Moves a waiting run to that place, 1 is the next; the new order. Raises RunError where it does not wait."""
+        self._check_writable()
+        order = self._thread.move(run_id, place)
+        if order is None:
+            raise self._not_waiting(run_id)
+        return order
+
+    def drop(self, run_id: str) -> Run:
+        """Takes a waiting run out of the queue. Raises RunError where it does not wait (any more)."""
+        self._check_writable()
+        job = self._thread.take_out(run_id)
+        if job is None:
+            raise self._not_waiting(run_id)
+        return job.run
+
+    def take_up_queue(self) -> tuple[str, ...]:
+        """Goes on with the runs that waited when the last app ended, in their order; their ids.
+
+        What was being trained then is left to a person: it shows as stopped or interrupted and can be resumed.
+        """
+        jobs = [job for job in map(self._left_waiting, read_queue(self.store.runs_dir)) if job]
+        return tuple(job.run.run_id for job in self._thread.add(*jobs))
+
+    def aside(self, work: Callable[[Progress], T], *, progress: Progress | None = None) -> T:
+        """What short work on the training device gives, such as a scan. Raises RunError while a run trains, and where
+        one begins before the work is done."""
+        self._check_writable()
+        return self._thread.aside.run(work, refuse=self._why_not_aside, progress=progress)
+
+    def stop_aside(self) -> None:
+        """Breaks off such work; asking twice does no harm."""
+        self._thread.aside.stop()
+
+    def _why_not_aside(self) -> str | None:
+        run = self.active()
+        return f"Run {run.run_id} is training; scan for a learning rate once it has ended." if run else None
 
     def active(self) -> Run | None:
         """The run under way in this process."""
-        with self._lock:
-            return self._current.run if self._current else None
+        job = self._thread.current()
+        return job.run if job else None
 
     def phase(self, run_id: str) -> str | None:
         """What this process is about to do with a run: "queued", "pausing", "stopping", or None."""
-        job = self._job(run_id)
+        job = self._thread.find(run_id)
         if job is None:
             return None
-        with self._lock:
-            if job in self._waiting:
-                return "queued"
+        if run_id in self._thread.waiting():
+            return "queued"
         return "stopping" if job.control.stopping else "pausing" if job.control.pausing else None
 
     def queued(self) -> tuple[str, ...]:
         """Ids of the runs that wait, the next first."""
-        with self._lock:
-            return tuple(job.run.run_id for job in self._waiting)
+        return self._thread.waiting()
 
     def shutdown(self, timeout: float = 30.0) -> bool:
-        """Stops everything, saved; True when the thread has ended in time."""
-        with self._lock:
-            self._closed = True
-            current, thread = self._current, self._thread
-            waiting = list(self._waiting)
-            self._waiting.clear()
-        for job in waiting:
-            _drop(job)
-        if current:
-            current.control.stop()
-        if thread:
-            thread.join(timeout)
-            return not thread.is_alive()
-        return True
+        """Stops what is under way, saved; what waits, waits for the next app. True when the thread ended in time."""
+        return self._thread.shutdown(timeout)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Returns once nothing is under way or waiting; False when that took more than `timeout` seconds."""
-        with self._lock:
-            thread = self._thread
-        if thread is None:
-            return True
-        thread.join(timeout)
-        return not thread.is_alive()
+        return self._thread.wait(timeout)
 
-    def _enqueue(self, run: Run, config: TrainConfig, dataset: DatasetSpec, state: dict[str, Any] | None) -> None:
-        with self._lock:
-            if self._closed:
-                raise RunError(CLOSED)
-            if any(job.run.run_id == run.run_id for job in self._jobs()):
-                return  # two people asked at the same moment
-            job = Job(run, config, dataset, RunRecorder(run, phase="queued"), Replay(run.events()), state)
-            self._waiting.append(job)
-            if self._current is None:
-                self._current = self._waiting.popleft()
-                self._thread = threading.Thread(target=self._work, name="training")
-                self._thread.start()
+    def _begin(self, run: Run, dataset: DatasetSpec, *, takes_up: bool = False) -> Run:
+        """Queues a run made a moment ago; one that cannot be queued leaves nothing behind."""
+        try:
+            self._thread.add(Job(run, run.config(), dataset, takes_up=takes_up))
+        except RunError:
+            self.store.remove(run.run_id)
+            raise
+        return run
 
-    def _work(self) -> None:
-        _be_nice()
-        while self._current is not None:
-            try:
-                self._train(self._current)
-            except Exception:
-                log.exception("run %s broke off outside the training loop", self._current.run.run_id)
-            with self._lock:
-                self._current = self._waiting.popleft() if self._waiting else None
-                if self._current is None:
-                    self._thread = None
+    def _left_waiting(self, run_id: str) -> Job | None:
+        """The job of a run that an app before this one left waiting; None where it does not wait any more."""
+        try:
+            run = self.store.get(run_id)
+            if run.status() == "queued":
+                return Job(run, run.config(), None, takes_up=(run.folder / "resume.pt").is_file())
+        except (RunError, OSError):
+            log.exception("run %s cannot wait any longer", run_id)
+        return None
 
-    def _train(self, job: Job) -> None:
-        job.recorder.tell("preparing")
-        with job.recorder:
-            events = fit(
-                job.config,
-                job.dataset,
-                saver=job.recorder,
-                control=job.control,
-                resume=job.state,
-                progress=job.recorder.progress,
-            )
-            for _ in job.recorder.record(events):
-                pass
-
-    def _check_room(self) -> None:
-        with self._lock:
-            if self._closed:
-                raise RunError(CLOSED)
-            if len(self._waiting) >= QUEUE_LIMIT:
-                raise RunError(f"{QUEUE_LIMIT} runs are waiting already; wait for one to end or stop one.")
-
-    def _job(self, run_id: str) -> Job | None:
-        with self._lock:
-            return next((job for job in self._jobs() if job.run.run_id == run_id), None)
-
-    def _jobs(self) -> list[Job]:
-        return [*self._waiting, *([self._current] if self._current else [])]
+    def _check_writable(self) -> None:
+        only_read = self.store.reads_only
+        self.store.check_writable()
+        if only_read:  # the app that had the folder has gone: its queue is ours now
+            self.take_up_queue()
 
     def _require(self, run_id: str) -> Job:
-        job = self._job(run_id)
+        self._check_writable()
+        job = self._thread.find(run_id)
         if job is None:
             run = self.store.get(run_id)
             raise RunError(f"Run {run_id} is {run.status()}; only one under way in this app can be paused or changed.")
         return job
 
-
-def _drop(job: Job) -> None:
-    with job.recorder:
-        job.recorder.write(RunEnded(status="stopped", reason="Taken from the queue before it started."))
-
-
-def _be_nice() -> None:
-    """Lets the threads that answer pages go first. Ends with the thread, and with those that compute for it.
-
-    Only Linux takes a thread's number here; elsewhere it could be the number of somebody else's process.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    def _not_waiting(self, run_id: str) -> RunError:
+        return RunError(f"Run {run_id} is {self.store.get(run_id).status()}; it does not wait in the queue (any more).")

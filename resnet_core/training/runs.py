@@ -3,10 +3,13 @@ second browser, a run started from the command line and a post-mortem are all th
 
     config.json        the settings as asked for
     events.jsonl       one JSON object a line, append only; an incomplete last line is ignored
+    usage.jsonl        images a second, memory and load, a line about once a second
     heartbeat.json     who trains it (pid, host) and when that was last seen
+    notes.json         a name, a note and tags that people gave it (run_notes.py)
     best.safetensors   the best epoch's checkpoint        last.safetensors   the newest epoch's
     predictions.csv    one row a validation picture       resume.pt          to go on from
-    probes/            kept for later lessons
+    kept/              epochs that can be used and gone on from (kept_epochs.py)
+    pictures.json.gz   which pictures it learns from       probes/          kept for later lessons
 """
 
 import contextlib
@@ -22,50 +25,23 @@ from pathlib import Path
 from typing import Any
 
 from resnet_core.data.images import display_name
-from resnet_core.errors import ResNetLabError, RunError
+from resnet_core.errors import ConfigError, ResNetLabError, RunError
 from resnet_core.files import write_json
+from resnet_core.processes import process_started
 from resnet_core.training.config import TrainConfig
+from resnet_core.training.disk_use import disk_used
+from resnet_core.training.event_log import EventLog
+from resnet_core.training.folder_lock import FolderLock
+from resnet_core.training.kept_epochs import CHECKPOINT, STATE, kept_path, list_kept
+from resnet_core.training.lost_steps import count_lost
+from resnet_core.training.queue_file import read_queue
+from resnet_core.training.run_bin import KEPT_SECONDS, RunBin
+from resnet_core.training.run_notes import RunNotes, checked_notes, edit_notes, read_notes
+from resnet_core.training.run_search import search_runs
 
 FOREIGN_SILENCE = 60.0  # seconds without a heartbeat after which an owner on another host counts as dead
 ENDED = ("finished", "stopped", "failed")
 WAITING = ("queued", "preparing")
-
-
-class EventLog:
-    """The events of one run, read from where the last read ended."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._events: list[dict[str, Any]] = []
-        self._offset = 0
-        self._inode = 0
-
-    def read(self) -> list[dict[str, Any]]:
-        """All events so far; the list is the log's own, so treat it as read-only."""
-        with self._lock:
-            with contextlib.suppress(OSError):  # not there (yet): what was read stays
-                self._read_on()
-            return self._events
-
-    def _read_on(self) -> None:
-        with self._path.open("rb") as opened:
-            status = os.fstat(opened.fileno())
-            if status.st_ino != self._inode or status.st_size < self._offset:  # another file: start over
-                self._events, self._offset, self._inode = [], 0, status.st_ino
-            if status.st_size == self._offset:
-                return
-            opened.seek(self._offset)
-            chunk = opened.read()
-        complete = chunk[: chunk.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        for line in complete.splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue  # a line torn by a crash; what follows is sound
-            if isinstance(event, dict) and "event" in event:
-                self._events.append(event)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +59,9 @@ class RunSummary:
     best_epoch: int | None
     started: float | None
     size_bytes: int
+    note: str = ""
+    tags: tuple[str, ...] = ()
+    forked_from: str = ""  # “<run id>/<epoch>”
 
 
 class Run:
@@ -92,11 +71,14 @@ class Run:
         self.folder = folder
         self.run_id = folder.name
         self._log = EventLog(folder / "events.jsonl")
+        self._usage = EventLog(folder / "usage.jsonl")
 
     def config(self) -> TrainConfig:
         """The settings the run was started with. Raises RunError if they are gone."""
         try:
             return TrainConfig.from_json(json.loads((self.folder / "config.json").read_text(encoding="utf-8")))
+        except ConfigError as error:
+            raise RunError(f"The settings of run {self.run_id} do not fit this version: {error}") from error
         except (OSError, ValueError, TypeError, ResNetLabError) as error:
             raise RunError(f"The settings of run {self.run_id} cannot be read.") from error
 
@@ -104,22 +86,36 @@ class Run:
         """The events from number `after` on, in order; `after + len(...)` is the next cursor."""
         return self._log.read()[max(0, after) :]
 
+    def usage(self, after: int = 0) -> list[dict[str, Any]]:
+        """What the run took from its machine (usage.py), from line `after` on; empty for runs of older versions."""
+        return self._usage.read()[max(0, after) :]
+
     def status(self) -> str:
         """queued, preparing, running, paused, finished, stopped, failed or interrupted."""
+        phase = self.heartbeat().get("phase")
+        if phase in WAITING and (self.owner_alive() or (phase == "queued" and self._is_queued())):
+            return str(phase)  # also of a run that is taken up again
         for event in reversed(self._log.read()):
             if event["event"] == "RunEnded":
-                phase = self.heartbeat().get("phase")
-                taken_up_again = phase in WAITING and self.owner_alive()
-                return str(phase if taken_up_again else event.get("status", "failed"))
+                return str(event.get("status", "failed"))
             if event["event"] in ("RunStarted", "Resumed", "StepEnded", "EpochEnded"):
                 return "running" if self.owner_alive() else "interrupted"
             if event["event"] == "Paused":
                 return "paused" if self.owner_alive() else "interrupted"
-        return self._phase() if self.owner_alive() else "interrupted"
+        return "preparing" if self.owner_alive() else "interrupted"
 
-    def _phase(self) -> str:
-        phase = self.heartbeat().get("phase")
-        return phase if phase in WAITING else "preparing"
+    @property
+    def at_rest(self) -> bool:
+        """True while nobody trains the run or is about to."""
+        return self.status() in (*ENDED, "interrupted")
+
+    def lost_steps(self) -> int:
+        """Steps that were trained but not saved when an interrupted run was killed; 0 for any other run."""
+        return count_lost(self.folder, self.events()) if self.status() == "interrupted" else 0
+
+    def _is_queued(self) -> bool:
+        """True where the run waits for an app that will go on with its queue once it is started again."""
+        return self.run_id in read_queue(self.folder.parent)
 
     def heartbeat(self) -> dict[str, Any]:
         """Who trains the run and what it is doing right now; empty when nobody ever did."""
@@ -150,9 +146,13 @@ class Run:
             config = self.config()
         except RunError:
             config = TrainConfig()
+        notes = read_notes(self.folder)
         return RunSummary(
             run_id=self.run_id,
-            name=config.name,
+            name=notes.name or config.name,
+            note=notes.note,
+            tags=notes.tags,
+            forked_from=config.forked_from,
             status=self.status(),
             model=str(started.get("model") or config.model or ""),
             dataset=str(started.get("dataset") or display_name(Path(config.dataset).name)),
@@ -161,15 +161,29 @@ class Run:
             best_top1=best["val_top1"] if best else None,
             best_epoch=best["epoch"] if best else None,
             started=float(started["time"]) if started else None,
-            size_bytes=_size(self.folder),
+            size_bytes=disk_used(self.folder),
         )
 
     def checkpoint_path(self, which: str = "best") -> Path:
         """The "best" or the "last" epoch's checkpoint. Raises RunError while there is none."""
         path = self.folder / f"{which}.safetensors"
-        if not path.is_file():
-            raise RunError(f"Run {self.run_id} has no checkpoint yet; it is written after the first epoch.")
-        return path
+        if path.is_file():
+            return path
+        if any(event["event"] == "CheckpointSaved" for event in self._log.read()):
+            raise RunError(f"The checkpoint of the {which} epoch of run {self.run_id} is gone; choose another model.")
+        raise RunError(f"Run {self.run_id} has no checkpoint yet; it is written after the first epoch.")
+
+    def kept_epochs(self) -> tuple[int, ...]:
+        """The epochs whose model can be used and that one can branch off from, in order."""
+        return list_kept(self.folder)
+
+    def kept_checkpoint(self, epoch: int) -> Path:
+        """The checkpoint of a kept epoch. Raises RunError with those there are."""
+        return kept_path(self.folder, epoch, CHECKPOINT)
+
+    def kept_state(self, epoch: int) -> Path:
+        """What the run can be gone on from after a kept epoch. Raises RunError with those there are."""
+        return kept_path(self.folder, epoch, STATE)
 
 
 class RunStore:
@@ -179,6 +193,28 @@ class RunStore:
         self.runs_dir = runs_dir
         self._lock = threading.Lock()
         self._known: dict[str, Run] = {}
+        self.bin = RunBin(runs_dir)
+        self.lock: FolderLock | None = None  # only apps claim the folder; the command line works beside them
+
+    def claim(self) -> bool:
+        """Makes this app the one that writes here; False while another app has that right: then this one only reads."""
+        self.lock = self.lock or FolderLock(self.runs_dir)
+        return self.lock.take()
+
+    @property
+    def reads_only(self) -> bool:
+        """True in an app that asked for the folder while another one had it."""
+        return self.lock is not None and not self.lock.held
+
+    def check_writable(self) -> None:
+        """Raises RunError with a sentence while another app has the folder; once that has gone, this one takes over."""
+        if self.lock is not None and not self.lock.take():
+            raise RunError(self.lock.refusal())
+
+    def release(self) -> None:
+        """Lets another app write here."""
+        if self.lock is not None:
+            self.lock.release()
 
     def create(self, config: TrainConfig) -> Run:
         """A new run folder with its settings. Raises RunError where the folder cannot be written."""
@@ -214,43 +250,50 @@ class RunStore:
 
     def remove(self, run_id: str) -> None:
         """Deletes the run's folder. Raises RunError while it is being trained."""
-        run = self.get(run_id)
-        if run.status() not in (*ENDED, "interrupted"):
-            raise RunError(f"Run {run_id} is still {run.status()}; stop it first.")
-        with self._lock:
-            self._known.pop(run_id, None)
+        run = self._at_rest(run_id)
         try:
             shutil.rmtree(run.folder)
         except OSError as error:
             raise RunError(f"Run {run_id} could not be removed ({error.strerror}).") from error
 
+    def delete(self, run_id: str) -> None:
+        """Puts the run into the bin, where `restore` finds it for a day. Raises RunError while it is being trained."""
+        self.check_writable()
+        self._at_rest(run_id)
+        self.bin.put(run_id)
+        if not Run(self.bin.folder / run_id).at_rest:  # taken up again in this moment
+            self.bin.take_back(run_id)
+            raise RunError(f"Run {run_id} is being trained again; stop it first.")
 
-def process_started(pid: int) -> str | None:
-    """When the process of that id started, as the system tells it; None when it does not live.
+    def restore(self, run_id: str) -> Run:
+        """Brings a deleted run back. Raises RunError where it is not in the bin any more."""
+        self.check_writable()
+        self.bin.take_back(run_id)
+        return self.get(run_id)
 
-    Together with the id it names one process for good: ids are used again.
-    """
-    if os.name != "posix":
-        return "alive"  # there, the question itself would end the process
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except (PermissionError, OverflowError):
-        pass
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
-    except (OSError, IndexError):
-        return "alive"
-    return None if fields[0] in "ZX" else fields[19]
+    def empty_bin(self, *, older_than: float = KEPT_SECONDS) -> int:
+        """Removes for good what was deleted so many seconds ago, a day if not told; how many runs went."""
+        self.check_writable()
+        return self.bin.empty(older_than=older_than)
 
+    def describe(self, run_id: str, **notes: object) -> RunNotes:
+        """Changes what is said of a run: `name` (empty: its first one), `note`, `tags`; what is not named stays.
+        Raises ConfigError over a limit and RunError for a run that is gone."""
+        self.check_writable()
+        return edit_notes(self.get(run_id).folder, **checked_notes(notes))
 
-def _size(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # a temporary file may be gone by now
-            total += path.stat().st_size if path.is_file() else 0
-    return total
+    def search(self, words: str = "") -> tuple[RunSummary, ...]:
+        """The runs in which all these words occur, newest first; see run_search.py. Raises ConfigError."""
+        return search_runs((run.summary() for run in self.list()), words)
+
+    def _at_rest(self, run_id: str) -> Run:
+        """The run, no longer known here, as its folder is about to go. Raises RunError while it is being trained."""
+        run = self.get(run_id)
+        if not run.at_rest:
+            raise RunError(f"Run {run_id} is still {run.status()}; stop it first.")
+        with self._lock:
+            self._known.pop(run_id, None)
+        return run
 
 
 def _slug(config: TrainConfig) -> str:

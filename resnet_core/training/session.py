@@ -2,7 +2,6 @@
 validation, and the whole state in and out. The order of things is `engine.fit`'s business.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,36 +10,36 @@ from resnet_core.data.cache import Progress
 from resnet_core.data.datasets import DatasetSpec
 from resnet_core.data.loaders import Batch
 from resnet_core.models.resnet import Network
+from resnet_core.training.beginning import begin
+from resnet_core.training.budget import Budget
 from resnet_core.training.checkpoint import Checkpoint
 from resnet_core.training.clock import Clock
 from resnet_core.training.compiling import CompilationFailed
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.control import Control
+from resnet_core.training.distributed import ALONE, Team
 from resnet_core.training.events import EpochEnded, RunStarted, StepEnded
 from resnet_core.training.features import FeatureLoaders, Head, cached_loaders
-from resnet_core.training.feeding import load_pictures, mix_dataset, mixing_of
+from resnet_core.training.feeding import choose_pictures, load_share, mix_dataset, mixing_of
 from resnet_core.training.learner import make_learner
-from resnet_core.training.metrics import Tally
 from resnet_core.training.plan import Plan
-from resnet_core.training.resolve import check_together, make_preprocessing, resolve
+from resnet_core.training.reckoning import Reckoning
+from resnet_core.training.resolve import check_together, make_preprocessing
 from resnet_core.training.resuming import (
     STATE_VERSION,
     Position,
     as_begun,
     check_state,
     start_computing,
-    with_computing,
+    stretch,
 )
 from resnet_core.training.stochastic_depth import check_drop_path
+from resnet_core.training.thawing import due_thaw
 from resnet_core.training.validation import Validation, diverged, validate
 
 
 class Session:
     """A training in progress; lives in the one thread that trains. `warnings` are what people should know at once."""
-
-    _epoch_tally: Tally
-    _window_tally: Tally
-    _clock: Clock
 
     def __init__(
         self,
@@ -49,29 +48,41 @@ class Session:
         *,
         state: dict[str, Any] | None = None,
         progress: Progress | None = None,
+        team: Team = ALONE,
     ) -> None:
-        config = config if state is None else as_begun(config, state)
-        self.where = start_computing(config)
-        resolved, notes = resolve(config, dataset, self.where)
-        self.config = with_computing(resolved, self.where)
-        self.dataset = mix_dataset(self.config, dataset)
+        self.team = team
+        config = config if state is None else as_begun(config, state, team)
+        self.where = start_computing(config, team)
+        self.budget = Budget(config.budget_minutes, state)
+        begun = team.first(lambda: begin(config, dataset, self.where, budget=self.budget, fresh=state is None))
+        self.config, notes = begun.config, begun.notes
+        self.dataset = mix_dataset(self.config, choose_pictures(self.config, dataset))
         self.preprocessing = make_preprocessing(self.config)
-        self.loaders = load_pictures(self.config, self.dataset, self.preprocessing, self.where, progress)
+        self.loaders = load_share(team, self.config, self.dataset, self.preprocessing, self.where, progress)
         continued = ("The rest is as it was chosen when this run began.",) if state else ()
-        self.changes: dict[str, Any] = dict(state.get("changes", {})) if state else {}
+        self.changes: dict[str, Any] = dict(state.get("changes", {})) if state else dict(begun.otherwise)
+        self.halvings = int(state.get("halvings", 0)) if state else 0  # of the batch, where the memory ran out
         self.pending: dict[str, Any] = {}  # changes that are still to come, as the control tells them
         self.notes = (*self.where.reasons, *notes, *continued, *dataset.notes)
         self.warnings: list[str] = []
-        self.position = Position()
+        self._reckoning = Reckoning(self.where.device, team)
         self.learner = make_learner(
-            self.config, self.loaders, len(dataset.class_names), self.where, fresh=state is None
+            self.config, self.loaders, len(dataset.class_names), self.where, fresh=state is None, team=team
         )
         self.plan = Plan(config=self.config, steps_per_epoch=len(self.loaders.train))
-        self._fresh_tallies()
         if state is not None:
             self.restore(state)
         self._features: FeatureLoaders | None = None
         self._speed_up(progress)
+
+    @property
+    def position(self) -> Position:
+        """Where the training stands."""
+        return self._reckoning.position
+
+    @property
+    def _clock(self) -> Clock:
+        return self._reckoning.clock
 
     @property
     def steps_per_epoch(self) -> int:
@@ -122,16 +133,29 @@ class Session:
         check_together(config)
         check_drop_path(self.model, config.drop_path)
         loaders = self.loaders
-        if "augment" in settings:
-            loaders = load_pictures(config, self.dataset, self.preprocessing, self.where, progress)
+        if settings.keys() <= {"epochs", "patience"}:  # nothing that is made ready for the steps depends on them
+            self.config, self.plan = config, replace(self.plan, config=config)
+            self.changes |= settings
+            if self.learner.forward is self.model:
+                self._speed_up(progress)
+            return
+        if "batch_size" in settings or "augment" in settings:
+            loaders = load_share(self.team, config, self.dataset, self.preprocessing, self.where, progress)
         elif {"mixup", "cutmix"} & settings.keys():
             loaders = replace(loaders, train=replace(loaders.train, mixing=mixing_of(config)))
         self.config, self.loaders = config, loaders
         self.changes |= settings
-        self.plan = Plan(config=config, steps_per_epoch=self.steps_per_epoch)
+        before, self.plan = self.steps_per_epoch, Plan(config=config, steps_per_epoch=len(loaders.train))
+        stretch(self.position, before, self.steps_per_epoch)
         self.learner.change(config)
         self._features = None
         self._speed_up(progress)
+
+    def due_changes(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """What else changes with the current epoch: a stage that thaws, and the epochs the budget has room for."""
+        epochs = self.budget.epochs(self.plan, self.position.epoch - 1)
+        due = {**due_thaw(self.config, self.position.epoch), **({"epochs": epochs} if epochs != self.epochs else {})}
+        return {name: value for name, value in due.items() if name not in asked}
 
     def train_epoch(self) -> Iterator[StepEnded | None]:
         """The rest of the current epoch, step by step; about a hundred steps an epoch are reported, the others None."""
@@ -141,13 +165,14 @@ class Session:
             self._clock.arrived()
             self._step(batch)
             told = self._step_ended() if self.plan.reports(self.position.step_in_epoch) else None
-            self._clock.stepped(len(batch.targets))  # after reading the loss: a GPU is waited for only there
+            self._clock.stepped(batch.step_size)  # after reading the loss: a GPU is waited for only there
             yield told
             self._clock.start()
 
     def validate(self, control: Control) -> Validation:
         """The judged model's answers on all validation pictures. Raises StopAsked between two batches,
         RunError where they are not numbers."""
+        self.settle()
         cached = self._features
         validation = validate(
             Head(self.judged_model) if cached else self.judged_model,
@@ -156,6 +181,7 @@ class Session:
             flip_average=bool(self.config.flip_average),
             paths=self.loaders.val.store.paths,
             control=control,
+            team=self.team,
         )
         if validation is None:
             raise diverged(self.position.step)
@@ -163,35 +189,18 @@ class Session:
 
     def end_epoch(self, validation: Validation) -> EpochEnded:
         """Closes the epoch's sums and moves on to the next one."""
-        train_loss, train_top1, _ = self._epoch_tally.read()
-        position = self.position
-        best = (validation.top1, -validation.loss) > (position.best_top1, -position.best_loss)
-        if best:
-            position.best_top1, position.best_loss = validation.top1, validation.loss
-            position.best_epoch = position.epoch
-        ended = EpochEnded(
-            epoch=position.epoch,
-            step=position.step,
-            train_loss=train_loss,
-            train_top1=train_top1,
-            val_loss=validation.loss,
-            val_top1=validation.top1,
-            learning_rate=self.plan.learning_rate(position.step),
-            images_per_second=self._clock.images_per_second,
-            seconds=self._clock.seconds,
-            waited=self._clock.waited_share,
-            best=best,
-        )
-        position.epoch += 1
-        position.step_in_epoch = 0
-        self._fresh_tallies()
-        return ended
+        return self._reckoning.epoch_ended(validation, self.plan.learning_rate(self.position.step))
 
     @property
     def has_stalled(self) -> bool:
         """True once as many epochs as the config has patience for have brought nothing better."""
         patience = self.config.patience
         return 0 < patience <= self.position.epoch - 1 - self.position.best_epoch
+
+    def settle(self) -> None:
+        """Brings together what the processes have learned apart, so that the first one's state is that of all."""
+        self.learner.settle()
+        self._reckoning.settle()
 
     def image_size(self) -> int:
         """The picture size of the current epoch in px."""
@@ -223,20 +232,21 @@ class Session:
             "data_fingerprint": self.dataset.fingerprint,
             "changes": self.changes,
             "pending": self.pending,
-            "position": vars(self.position).copy(),
+            "steps_per_epoch": self.steps_per_epoch,
+            "halvings": self.halvings,
+            "budget": self.budget.state(),
+            **self._reckoning.state(),
             **self.learner.state(),
-            "epoch_tally": self._epoch_tally.state(),
-            "window_tally": self._window_tally.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state`. Raises RunError when it belongs to other data or another version."""
         check_state(state, self.dataset.fingerprint)
         self.learner.restore(state)
-        self._epoch_tally.restore(state["epoch_tally"])
-        self._window_tally.restore(state["window_tally"])
-        position = state["position"]
-        self.position = Position(**{"best_epoch": position["epoch"] - 1, **position})  # older states do not tell it
+        self._reckoning.restore(state)
+        stretch(self.position, state.get("steps_per_epoch", self.steps_per_epoch), self.steps_per_epoch)
+        if state.get("accepted"):
+            self.warnings.append(str(state["accepted"]))
 
     def batches(self, epoch: int, *, first_step: int = 1) -> Iterator[Batch]:
         """The batches of that epoch as the learner takes them: pictures, or features where only the head learns."""
@@ -251,24 +261,17 @@ class Session:
     def _step(self, batch: Batch) -> None:
         number = self.position.step + 1
         logits, loss = self.learner.step(batch, learning_rate=self.plan.learning_rate(number), number=number)
-        for tally in (self._epoch_tally, self._window_tally):
-            tally.add(logits, batch.targets, loss)
-        self.position.step += 1
-        self.position.step_in_epoch += 1
+        self._reckoning.count(logits, batch, loss)
 
     def _step_ended(self) -> StepEnded:
-        loss, _, _ = self._window_tally.read()
-        if not math.isfinite(loss):
-            raise diverged(self.position.step)
-        self._window_tally = Tally(self.where.device)
-        step = self.position.step
-        return StepEnded(step=step, epoch=self.position.epoch, loss=loss, learning_rate=self.plan.learning_rate(step))
+        return self._reckoning.step_ended(self.plan.learning_rate(self.position.step))
 
     def _speed_up(self, progress: Progress | None) -> None:
         """Makes the epochs that are left cheaper: with features computed once, or a compiled step if that is asked."""
         if self.position.epoch > self.epochs:
             return
-        self._features = cached_loaders(self.model, self.loaders, self.config, self.where, progress)
+        alone = self.team.size == 1  # features are soon computed; several processes share the pictures instead
+        self._features = cached_loaders(self.model, self.loaders, self.config, self.where, progress) if alone else None
         if self._features:
             self.learner.forward = Head(self.model)
         elif self.config.compile:
@@ -278,8 +281,3 @@ class Session:
             except CompilationFailed as failure:
                 self.warnings.append(str(failure))
                 self.config = self.config.replace(compile=False)
-
-    def _fresh_tallies(self) -> None:
-        self._epoch_tally = Tally(self.where.device)
-        self._window_tally = Tally(self.where.device)
-        self._clock = Clock()

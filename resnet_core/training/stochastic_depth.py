@@ -21,14 +21,19 @@ def check_drop_path(network: Network, rate: float) -> None:
         raise ConfigError("Only blocks with skip connections can be left out; set drop path to 0 for this network.")
 
 
-def choose_dropped(network: Network, rate: float, count: int, generator: torch.Generator) -> None:
-    """Decides for the next forward pass of `count` pictures in training which of them skip which block."""
+def choose_dropped(
+    network: Network, rate: float, count: int, generator: torch.Generator, *, rows: slice = slice(None)
+) -> None:
+    """Decides for the next forward pass of `count` pictures in training which of them skip which block.
+
+    `rows` are those of them that pass through this process.
+    """
     blocks = residual_blocks(network)
     device = next(network.parameters()).device
     for number, block in enumerate(blocks, start=1):
         kept = 1 - rate * number / len(blocks)
         chosen = torch.rand(count, 1, 1, 1, generator=generator) < kept
-        block.kept = (chosen / kept).to(device)
+        block.kept = (chosen[rows] / kept).to(device)
 
 
 def keep_all(network: Network) -> None:

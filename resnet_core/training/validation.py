@@ -12,6 +12,7 @@ from resnet_core.device import DeviceChoice
 from resnet_core.errors import RunError
 from resnet_core.models.logits import compute_logits
 from resnet_core.training.control import Control
+from resnet_core.training.distributed import ALONE, Team
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,17 +35,23 @@ def validate(
     flip_average: bool,
     paths: tuple[str, ...],
     control: Control,
+    team: Team = ALONE,
 ) -> Validation | None:
-    """All answers of the network in eval mode; None where they are not numbers. Raises StopAsked between batches."""
+    """All answers of the network in eval mode; None where they are not numbers. Raises StopAsked between batches.
+
+    Each process of a team answers its own pictures, and gets the answers of all.
+    """
     network.eval()
     logits, targets = [], []
     for batch in batches:
-        with where.autocast():
-            answer = compute_logits(network, batch.images, flip_average=flip_average)
-        logits.append(answer.cpu())
+        if len(batch.targets):  # a process may have no picture left, but looks at the control as often as the others
+            with where.autocast():
+                answer = compute_logits(network, batch.images, flip_average=flip_average)
+            logits.append(answer.cpu())
         targets.append(batch.targets.cpu())
         control.check()
-    all_logits, all_targets = torch.cat(logits), torch.cat(targets)
+    all_logits = team.joined(torch.cat(logits) if logits else torch.empty(0))
+    all_targets = team.joined(torch.cat(targets))
     loss = float(nn.functional.cross_entropy(all_logits.double(), all_targets))
     if not math.isfinite(loss):
         return None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from app_process import ROOT, AppProcess
 from gradio_client import Client, handle_file
@@ -110,6 +111,23 @@ def test_feature_maps_of_another_layer_and_scale_differ(client: Client):
         assert one.tobytes() != other.tobytes()
 
 
+def test_feature_maps_come_in_any_order_and_colours_and_say_so(client: Client):
+    asked = (handle_file(DAISY), "layer2", "flowers", "channel", "strength", "cividis", "before")
+    _, facts = client.predict(*asked, api_name="/feature_maps")
+    assert sorted(facts["channels"]) == list(range(facts["shape"][0]))
+    assert facts["channels"] != sorted(facts["channels"])
+    assert facts["minimum"] < 0
+    assert isinstance(facts["dead"], list)
+
+
+def test_activations_come_as_a_file_that_numpy_opens(client: Client):
+    path = client.predict(handle_file(DAISY), "layer1, fc", api_name="/activation_file")
+    with np.load(path, allow_pickle=False) as file:
+        assert {"layer1", "fc", "about"} <= set(file.files)
+        assert file["fc"].shape == (5,)
+    assert "did you mean layer1" in refusal(client, handle_file(DAISY), "layr1", api_name="/activation_file")
+
+
 def test_grad_cam_explains_the_answer_and_any_class_asked_for(client: Client):
     heat, facts = client.predict(handle_file(DAISY), api_name="/grad_cam")
     best = client.predict(handle_file(DAISY), "flowers", 1, api_name="/classify")["predictions"][0]["label"]
@@ -125,6 +143,39 @@ def test_grad_cam_explains_the_answer_and_any_class_asked_for(client: Client):
     with Image.open(heat) as one, Image.open(contrast) as two:
         assert one.size == two.size
         assert one.tobytes() != two.tobytes()
+
+
+def test_heat_comes_without_gradients_too_and_can_be_tested(client: Client):
+    heat, _ = client.predict(handle_file(DAISY), "layer4", "daisy", api_name="/grad_cam")
+    asked = (handle_file(DAISY), "layer4", "daisy", "flowers")
+    other, facts = client.predict(*asked, "", "ablation", api_name="/grad_cam")
+    assert facts == {"layer": "layer4", "model": "flowers", "label": "daisy", "method": "ablation"}
+    with Image.open(heat) as one, Image.open(other) as two:
+        assert one.size == two.size
+        assert one.tobytes() != two.tobytes()
+    told = client.predict(handle_file(DAISY), "layer4", "daisy", api_name="/trust_heat_map")
+    assert told["trusted"] == (not told["reasons"])
+    assert [step["part"] for step in told["random_weights"]][:2] == ["fc", "layer4"]
+    assert refusal(client, None, api_name="/trust_heat_map") == "Send a picture."
+    assert "gradcam or ablation" in refusal(client, *asked, "magic", api_name="/trust_heat_map")
+    assert "no class “rose”" in refusal(client, *asked[:2], "rose", api_name="/trust_heat_map")
+
+
+def test_switch_off_tells_the_answer_before_and_after(client: Client):
+    whole = client.predict(handle_file(DAISY), api_name="/switch_off")
+    assert whole["before"] == whole["after"]
+    assert whole["off"] == {}
+    answered = client.predict(handle_file(DAISY), api_name="/classify")["predictions"]
+    assert [each["label"] for each in whole["before"]] == [each["label"] for each in answered]
+    first, last = whole["blocks"][0], whole["blocks"][-1]
+    cut = client.predict(handle_file(DAISY), [first], [last], "flowers", api_name="/switch_off")
+    assert cut["off"] == {first: "branch", last: "skip"}
+    assert cut["before"] == whole["before"]
+    assert cut["after"] != cut["before"]
+    assert "is no block" in refusal(client, handle_file(DAISY), ["fc"], [], api_name="/switch_off")
+    assert "lose both" in refusal(client, handle_file(DAISY), [first], [first], api_name="/switch_off")
+    assert "a list of names" in refusal(client, handle_file(DAISY), {"a": 1}, [], api_name="/switch_off")
+    assert refusal(client, None, api_name="/switch_off") == "Send a picture."
 
 
 def pixels(size: tuple[int, int]) -> bytes:
@@ -181,7 +232,7 @@ def test_an_unknown_layer_scale_or_class_is_a_sentence(client: Client):
 
 def test_describe_model_counts_what_torchvisions_resnet18_has(client: Client):
     described = client.predict("resnet18", api_name="/describe_model")
-    assert described["parameters"] == 11_689_512
+    assert described["parameters"] == described["outline"]["parameters"] == 11_689_512
     assert client.predict("resnet18", 64, 5, api_name="/describe_model")["parameters"] == 11_179_077
 
 
@@ -237,7 +288,29 @@ def test_a_training_is_started_paused_resumed_watched_stopped_and_asked(client: 
     for model in (run_id, f"{run_id}/last"):
         answer = client.predict(handle_file(DAISY), model, api_name="/classify")
         assert sorted(p["label"] for p in answer["predictions"]) == ["red", "yellow"]
+        assert (answer["model"]["name"], answer["model"]["run_id"]) == (model, run_id)
+        assert 1 <= answer["model"]["epoch"] <= mine["epochs_done"]
     assert run_id in {entry["name"] for entry in client.predict(api_name="/list_models")}
+
+
+def test_a_run_is_named_noted_found_deleted_and_brought_back(client: Client, meadow: Path):
+    run_id = client.predict(str(meadow), {"epochs": 1}, api_name="/start_training")["run_id"]
+    wait_until(client, run_id, "finished")
+    assert client.predict(run_id, "by hand", api_name="/rename_run")["name"] == "by hand"
+    assert client.predict(run_id, "too short", api_name="/note_run")["note"] == "too short"
+    assert client.predict(run_id, ["Meadow", "small"], api_name="/tag_run") == {
+        "run_id": run_id, "name": "by hand", "note": "too short", "tags": ["Meadow", "small"]
+    }  # fmt: skip
+    [found] = client.predict("#meadow short", api_name="/list_runs")
+    assert (found["run_id"], found["tags"]) == (run_id, ["Meadow", "small"])
+    assert client.predict("nothing like it", api_name="/list_runs") == []
+    assert client.predict(run_id, api_name="/delete_run") == {"run_id": run_id, "in_bin": True}
+    assert "There is no run" in refusal(client, run_id, api_name="/delete_run")
+    assert "There is no run" in refusal(client, run_id, "x", api_name="/rename_run")
+    assert client.predict(run_id, api_name="/restore_run") == {"run_id": run_id, "in_bin": False}
+    assert "in the bin" in refusal(client, run_id, api_name="/restore_run")
+    assert "can have 80 characters" in refusal(client, run_id, "x" * 81, api_name="/rename_run")
+    assert "list of words" in refusal(client, run_id, [3], api_name="/tag_run")
 
 
 @pytest.mark.parametrize(
@@ -259,6 +332,18 @@ def test_an_impossible_change_is_a_sentence_and_changes_nothing(
         client.predict(run_id, api_name="/stop_training")
     whole = wait_until(client, run_id, "stopped")
     assert "Changed" not in {event["event"] for event in whole["events"]}
+
+
+def test_a_training_can_be_previewed_and_its_learning_rate_looked_for(client: Client, meadow: Path):
+    small = {"model": "resnet20", "image_size": 16, "batch_size": 4, "epochs": 3}
+    told = client.predict(str(meadow), small, api_name="/preview_training")
+    assert [epoch["epoch"] for epoch in told["epochs"]] == [1, 2, 3]
+    assert told["settings"]["optimizer"] == "sgd"
+    scan = client.predict(str(meadow), small, api_name="/find_learning_rate")
+    assert len(scan["learning_rates"]) == len(scan["losses"]) > 10
+    assert scan["schedule"] == "one-cycle"
+    for end_point in ("/preview_training", "/find_learning_rate"):
+        assert "Unknown settings: wings" in refusal(client, str(meadow), {"wings": 2}, api_name=end_point)
 
 
 @pytest.mark.parametrize("run_id", ["nobody", "..", "../runs", "", "/etc", "\x00", "x" * 300])

@@ -173,9 +173,10 @@ def test_no_file_of_the_machine_is_served(app: AppProcess, path: str):
 
 def test_internal_handlers_are_not_offered_to_programs(app: AppProcess):
     end_points = json.loads(app.get("/gradio_api/info")[1])["named_endpoints"]
-    pictures = {"classify", "classify_many", "feature_maps", "grad_cam"}
+    pictures = {"classify", "classify_many", "feature_maps", "activation_file", "grad_cam"}
     models = {"describe_model", "list_models", "list_runs"}
     trainings = {f"{verb}_training" for verb in ("start", "pause", "resume", "stop", "change")} | {"run_events"}
+    trainings |= {"find_learning_rate", "preview_training"}
     assert {name.removeprefix("/") for name in end_points} == pictures | models | trainings
 
 
@@ -294,14 +295,41 @@ def training(app: AppProcess, folder: Path) -> str:
     raise AssertionError("the training took no step")
 
 
+@contextlib.contextmanager
+def open_tabs(app: AppProcess) -> Iterator[None]:
+    """Three pages as a browser holds them: each listens to the app and keeps a connection it has used; one of them is
+    in the middle of sending a picture. None may hold the app up."""
+    held: list[http.client.HTTPConnection] = []
+
+    def connection() -> http.client.HTTPConnection:
+        held.append(http.client.HTTPConnection("127.0.0.1", app.port, timeout=30))
+        return held[-1]
+
+    for tab in ("one", "two", "three"):
+        used = connection()
+        used.request("GET", "/config")
+        assert json.loads(used.getresponse().read())["mode"] == "blocks"
+        listener = connection()
+        listener.request("GET", f"/gradio_api/heartbeat/{tab}")
+        assert listener.getresponse().status == 200
+    sending = connection()
+    sending.putrequest("POST", "/gradio_api/upload")
+    sending.putheader("content-type", "multipart/form-data; boundary=half")
+    sending.putheader("content-length", "100000")
+    sending.endheaders(b"--half\r\n")
+    try:
+        yield
+    finally:
+        for one in held:
+            one.close()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_app_in_time_with_its_training_saved(start: AppStarter, tmp_path: Path, number: int):
     app = start()
     run_id = training(app, tmp_path / "meadow")
-    watcher = http.client.HTTPConnection("127.0.0.1", app.port, timeout=30)  # an open page does not hold it up
-    watcher.request("GET", "/gradio_api/heartbeat/watching")
-    code, seconds = app.end(number)
-    watcher.close()
+    with open_tabs(app):
+        code, seconds = app.end(number)
     assert code == 0
     assert seconds < 10
     run = RunStore(app.runs).get(run_id)

@@ -26,8 +26,9 @@ from resnet_core.inference.classifier import Classifier
 from resnet_core.models.zoo import build_model
 from resnet_core.training.checkpoint import Checkpoint
 from resnet_core.training.config import TrainConfig
-from resnet_core.training.runner import NICENESS, Runner
+from resnet_core.training.runner import Runner
 from resnet_core.training.runs import RunStore
+from resnet_core.training.training_thread import NICENESS
 
 VISITORS = 32
 LIMIT = 120.0  # seconds
@@ -284,7 +285,7 @@ def test_only_the_training_steps_back_and_only_while_it_lasts(
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_elsewhere_no_priority_is_touched(platform: str, monkeypatch: pytest.MonkeyPatch):
     """A thread's number is no process there; asking could slow down a stranger."""
-    from resnet_core.training import runner
+    from resnet_core.training import training_thread as runner
 
     def never(*_: Any) -> None:
         raise AssertionError("a priority was set")

@@ -12,7 +12,9 @@ from PIL import Image
 
 from demo.classify.one_photo import answer_html, sureness_words
 from demo.examples import RENDERED, example_pictures
-from demo.feature_maps_tab import COLUMNS, channel_under, layer_table, look, shape_words
+from demo.maps.layer_table import COLUMNS, layer_table
+from demo.maps.layer_view import channel_under, look
+from demo.maps.layer_words import shape_words
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services
 from resnet_core.activations.render import render_sheet, tile_box
@@ -136,11 +138,10 @@ def test_a_page_that_does_not_exist_becomes_the_nearest(services: Services, mode
     assert ask(services, photo, model, page=99).facts == ask(services, photo, model).facts
 
 
-def test_a_vector_has_no_places_to_look_at(services: Services, model: str, photo: ReadImage):
+def test_a_vector_is_told_as_numbers(services: Services, model: str, photo: ReadImage):
     view = ask(services, photo, model, layer="fc")
-    assert view.heat is None
-    assert view.heat_facts == ""
     assert "3 numbers" in view.facts
+    assert "px" not in view.facts  # it has no places that could see some
 
 
 def test_an_unknown_layer_is_refused(services: Services, model: str, photo: ReadImage):

@@ -1,4 +1,4 @@
-"""“Teach your own” without a browser: what a visitor collects, what the board may ask, what the buttons do."""
+"""“Teach” without a browser: what a visitor collects, what the board may ask, what the buttons do."""
 
 import base64
 import io

@@ -27,7 +27,7 @@ def test_weights_are_brought_along_asked_and_removed(
     visit: Callable[..., Visitor], app: AppProcess, tmp_path: Path, examples: list[Path]
 ):
     visitor = visit()
-    visitor.go("Models in and out")
+    visitor.go("Models")
     findings = visitor.part("#adopt-findings")
     visitor.drop("#adopt-file", {"name": "page.pth", "mimeType": "", "buffer": b"<html>404</html>"})
     expect(findings).to_contain_text("“page.pth” is not a readable checkpoint (looks like HTML).")
@@ -51,21 +51,14 @@ def test_weights_are_brought_along_asked_and_removed(
     ask_and_remove(visitor, examples)
 
 
-def open_part(visitor: Visitor, name: str) -> None:
-    """A part of the first tab; in a narrow window it waits in the menu behind the tabs."""
-    menu = visitor.part("#classify-parts .overflow-menu").first
-    menu.get_by_role("button").first.click()
-    menu.get_by_text(name, exact=True).click()
-
-
 def ask_and_remove(visitor: Visitor, examples: list[Path]) -> None:
-    visitor.go("One photo")
+    visitor.go("One")
     visitor.choose("#classify-model", "My trees")
     visitor.drop("#classify-photo", examples[0])
     bars: Any = visitor.part("#classify-answer .bar-label")
     expect(bars).to_have_count(3)
     assert set(bars.all_text_contents()) == {"<i>ash</i>", "birch", "cedar"}
-    visitor.go("Models in and out")
+    visitor.go("Models")
     visitor.part("#shelf-list").get_by_text("My trees").click()
     visitor.part("#shelf-remove").click()
     visitor.part("#shelf-sure").click()
@@ -76,7 +69,7 @@ def test_a_phone_shows_the_panel_without_sideways_scrolling_and_in_chinese(
     visit: Callable[..., Visitor], tmp_path: Path
 ):
     visitor = visit(viewport={"width": 390, "height": 844}, locale="zh-CN")
-    open_part(visitor, "模型导入与导出")
+    visitor.go("模型")
     expect(visitor.part("#adopt-findings")).to_contain_text("放入来自 torchvision")
     visitor.drop("#adopt-file", their_weights(tmp_path))
     expect(visitor.part("#adopt-findings")).to_contain_text("个张量全部匹配")

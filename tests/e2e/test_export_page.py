@@ -18,7 +18,7 @@ from resnet_core.training.runs import RunStore
 def test_the_shipped_model_is_exported_checked_and_downloaded(
     visitor: Visitor, examples: list[Path], app: AppProcess, tmp_path: Path
 ) -> None:
-    visitor.page.get_by_role("tab", name="Models in and out", exact=True).click()
+    visitor.page.get_by_role("tab", name="Models", exact=True).click()
     expect(visitor.part("#export-download")).to_have_count(0)
     visitor.part("#export-go").click()
     report = visitor.part("#export-report")

@@ -237,7 +237,6 @@ def test_layer2_of_the_shipped_model_shows_all_channels_and_a_click_enlarges_one
     channels, side = open_layer(visitor, examples[3], "layer2")
     assert channels == channels_of("layer2", SHIPPED)
     enlarge(visitor, channels - 3, channels, side)
-    expect(visitor.part("#maps-heat img")).to_be_visible()
     expect(visitor.part("#maps-table")).to_contain_text(f"{channels}×{side}×{side}")
 
 
@@ -276,7 +275,7 @@ def test_no_tab_scrolls_sideways(visit: Callable[..., Visitor], examples: list[P
     assert visitor.sideways() <= 0
     visitor.go("Feature maps")
     visitor.drop("#maps-photo", examples[4])
-    expect(visitor.part("#maps-heat img")).to_be_visible()
+    expect(visitor.part("#maps-channel-picture img")).to_be_visible()
     expect(visitor.part("#maps-table")).to_contain_text("conv1")
     assert visitor.sideways() <= 0
     assert visitor.page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")

@@ -66,7 +66,7 @@ def upload(name: str, content: bytes) -> dict[str, Any]:
 
 @pytest.fixture
 def many(visitor: Visitor) -> Visitor:
-    visitor.go("Many photos")
+    visitor.go("Many")
     expect(visitor.part(".mt-pick-files")).to_be_visible()
     return visitor
 
@@ -150,7 +150,7 @@ def test_thirty_photos_two_of_them_broken_are_answered_sorted_looked_at_and_down
     assert many.page.evaluate("window.hacked") is None
 
     many.page.reload()
-    many.go("Many photos")
+    many.go("Many")
     wait_for_rows(many, 30)
     many.page.set_viewport_size({"width": 390, "height": 800})
     assert many.sideways() <= 0
@@ -188,7 +188,7 @@ def test_a_reload_while_sending_ends_the_batch_with_what_came(many: Visitor, flo
     expect(many.part(".mt-spoken")).to_have_text(re.compile(r"^\d+ of 40"))
     expect(many.part(".mt")).to_have_attribute("data-state", "running")
     many.page.reload()
-    many.go("Many photos")
+    many.go("Many")
     wait_for_rows(many, 24)
     expect(many.part(".mt-spoken")).to_have_text("24 pictures answered")
 

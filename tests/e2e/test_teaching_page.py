@@ -45,7 +45,7 @@ def chromium(chromium_path: str) -> Iterator[Any]:
 
 def open_part(visitor: Visitor) -> Any:
     """The board, ready."""
-    visitor.go("Teach your own")
+    visitor.go("Teach")
     board = visitor.part("#teach-board .tb")
     expect(board).to_have_attribute("data-ready", "yes")
     return board
@@ -98,7 +98,7 @@ def test_two_classes_of_cifar_pictures_are_taught_and_told_apart(
             visitor.part("#teach-photo").get_by_label("Remove Image").click()
             expect(card.locator(".bar-label")).to_have_count(0)
     assert right >= 4
-    visitor.go("One photo")
+    visitor.go("One")
     visitor.choose("#classify-model", "planes and frogs")
 
 

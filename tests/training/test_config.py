@@ -183,7 +183,7 @@ def test_a_tutorial_epoch_equals_the_loop_its_readers_wrote(
 
 def test_resolve_leaves_nothing_open_and_keeps_what_was_asked(tiny_flowers: DatasetSpec) -> None:
     where = choose_device("cpu", precision="fp32", num_threads=1)
-    free_to_stay_open = {"init_from", "start_image_size", "num_threads", "stem", "width"}
+    free_to_stay_open = {"init_from", "max_pictures", "start_image_size", "num_threads", "stem", "width"}
     for preset in PRESETS:
         config, notes = resolve(make_config(preset), tiny_flowers, where)
         still_open = {key for key, value in config.to_json().items() if value is None}

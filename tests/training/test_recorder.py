@@ -23,6 +23,7 @@ from resnet_core.training.checkpoint import load_checkpoint
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.engine import fit
 from resnet_core.training.events import Event, RunEnded, StepEnded, Warned, event_to_json
+from resnet_core.training.predictions import write_predictions
 from resnet_core.training.recorder import RunRecorder, load_resume
 from resnet_core.training.runs import Run, RunStore
 from resnet_core.training.session import Validation
@@ -50,7 +51,7 @@ def test_a_whole_training_on_disk(run: Run, quick: Callable[..., TrainConfig], t
     assert run.status() == "finished"
     names = {path.name for path in run.folder.iterdir()}
     files = "config.json events.jsonl heartbeat.json best.safetensors last.safetensors resume.pt predictions.csv"
-    assert names == {*files.split(), "probes"}
+    assert names - {"usage.jsonl"} == {*files.split(), "probes", "kept", "pictures.json.gz"}
     checkpoint, _ = load_checkpoint(run.checkpoint_path("last"))
     assert checkpoint.training["epoch"] == 2
     assert checkpoint.training["config"]["model"] == "resnet20"
@@ -401,7 +402,7 @@ def test_cells_that_a_spreadsheet_would_run_are_defused(tmp_path: Path) -> None:
     validation = Validation(
         logits=torch.eye(7), targets=torch.arange(7), paths=tuple(f"{name}/1.jpg" for name in names), loss=1.0, top1=1.0
     )
-    module._write_predictions(tmp_path / "p.csv", validation, names)
+    write_predictions(tmp_path / "p.csv", validation, names)
     with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as opened:
         rows = list(csv.reader(opened))
     assert len(rows) == 8

@@ -213,7 +213,7 @@ def test_any_config_resolves_completely_trains_and_resumes_or_says_why_not(
         return
     started = expected[0]
     assert isinstance(started, RunStarted)
-    may_stay_open = {"init_from", "start_image_size", "num_threads", "stem", "width"}
+    may_stay_open = {"init_from", "max_pictures", "start_image_size", "num_threads", "stem", "width"}
     assert {key for key, value in started.settings.items() if value is None} <= may_stay_open
     assert not {key for key, value in started.settings.items() if value == "auto"} - {"device"}
     told = list(fit(config, tiny_flowers, saver=keeper, control=StopsAtLook(looks + 3)))

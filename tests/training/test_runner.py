@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from resnet_core.errors import DatasetError, RunError
-from resnet_core.training import runner as module
+from resnet_core.training import training_thread as module
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.runner import Runner
 from resnet_core.training.runs import Run, RunStore
@@ -217,8 +217,9 @@ def test_shutdown_saves_everything_quickly(tmp_path: Path, endless: TrainConfig)
     assert runner.shutdown(timeout=10)
     assert time.monotonic() - started < 5
     assert (first.folder / "resume.pt").is_file()
-    assert [run.status() for run in (first, *waiting)] == ["stopped"] * 4
-    assert all(kinds(run)[-1] == "RunEnded" for run in (first, *waiting))
+    assert [run.status() for run in (first, *waiting)] == ["stopped", "queued", "queued", "queued"]
+    assert kinds(first)[-1] == "RunEnded"
+    assert [kinds(run) for run in waiting] == [[], [], []], "they wait for the next app"
     assert runner.shutdown()
     before = len(runner.store.list())
     for press in (lambda: runner.start(endless), lambda: runner.resume(first.run_id)):
@@ -236,7 +237,9 @@ def test_shutdown_during_a_change_of_runs_stops_the_next_too(tmp_path: Path, con
         runner.start(config.replace(epochs=5000))
         time.sleep(delay)
         assert runner.shutdown(timeout=20)
-    assert {run.status() for run in runner.store.list()} <= {"stopped", "finished"}
+    assert {run.status() for run in runner.store.list()} <= {"stopped", "finished", "queued"}
+    for run in runner.store.list():
+        assert kinds(run).count("RunStarted") <= kinds(run).count("RunEnded"), "what began was ended"
 
 
 def test_stop_while_pictures_are_prepared(

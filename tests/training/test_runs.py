@@ -15,7 +15,8 @@ import pytest
 
 from resnet_core.errors import RunError
 from resnet_core.training.config import TrainConfig
-from resnet_core.training.runs import EventLog, Run, RunStore, process_started
+from resnet_core.training.event_log import EventLog
+from resnet_core.training.runs import Run, RunStore, process_started
 
 
 @pytest.fixture

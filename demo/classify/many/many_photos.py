@@ -1,4 +1,4 @@
-"""“Many photos”: files, a folder or a zip in, a table of answers out as they are made."""
+"""“Many”: files, a folder or a zip in, a table of answers out as they are made."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""“Teach your own”: classes from files or the camera, a model of them in seconds, judged honestly and tried at once."""
+"""“Teach”: classes from files or the camera, a model of them in seconds, judged honestly and tried at once."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the buttons of “Teach your own” do, without a page: teach, put on the shelf, ask, promote to a fine-tuning."""
+"""What the buttons of “Teach” do, without a page: teach, put on the shelf, ask, promote to a fine-tuning."""
 
 from __future__ import annotations
 

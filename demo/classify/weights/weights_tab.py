@@ -1,4 +1,4 @@
-"""“Models in and out”: bring weights from elsewhere, take a model away."""
+"""“Models”: bring weights from elsewhere, take a model away."""
 
 import gradio as gr
 

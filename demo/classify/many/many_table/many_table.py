@@ -1,4 +1,4 @@
-"""“Many photos” as a Gradio component: a place to drop files, and the table of their answers as they come.
+"""“Many” as a Gradio component: a place to drop files, and the table of their answers as they come.
 
 Everything that moves is in the script files beside it. The prop `model` names the model that the next batch asks.
 """

@@ -1,4 +1,4 @@
-"""The two components of “Teach your own”; everything that moves is in the script files beside them.
+"""The two components of “Teach”; everything that moves is in the script files beside them.
 
 `TeachingBoard` has one event: `board.arrive(fn, …)`, once its page is there; the `gr.EventData` has `session`.
 `CameraAnswer`'s value is the name of the model to ask, "" for none.

@@ -1,0 +1,81 @@
+"""“Branch off”: a new run from a kept epoch of the run on screen, with other settings from there on."""
+
+from typing import Any
+
+import gradio as gr
+
+from demo.change_section import AS_IT_IS, followed_run
+from demo.sentences import failing_in_a_sentence
+from demo.services import Services, run_choices
+from demo.text import label, language_of, say
+from demo.typed_numbers import number, whole
+from resnet_core.errors import DataChangedError, RunError
+from resnet_core.training.config import AUGMENTATIONS
+
+
+def kept_choices(services: Services, run_id: str) -> list[tuple[str, str]]:
+    """(title, epoch) of the epochs a run keeps, with the accuracy each had; none where there is no such run."""
+    try:
+        run = services.store.get(followed_run(services, run_id))
+    except RunError:
+        return []
+    accuracy = {event["epoch"]: event["val_top1"] for event in run.events() if event["event"] == "EpochEnded"}
+    kept = run.kept_epochs()
+    return [(f"{epoch} · {accuracy[epoch]:.1%}" if epoch in accuracy else str(epoch), str(epoch)) for epoch in kept]
+
+
+def branch_settings(rate: str, epochs: str, augment: str, name: str) -> dict[str, Any]:
+    """The settings a person filled in; what is empty stays as it is. Raises ConfigError."""
+    given = {"learning_rate": number(rate), "epochs": whole(epochs), "augment": augment, "name": name.strip()}
+    return {key: value for key, value in given.items() if value not in (None, AS_IT_IS, "")}
+
+
+def fork_section(services: Services, run: Any, board: Any) -> None:
+    """Builds the section; `run` is the dropdown of the run on screen, `board` the curves."""
+    with gr.Accordion(label("fork_title"), open=False, elem_id="run-fork") as section:
+        gr.Markdown(label("fork_hint"), elem_id="fork-hint")
+        with gr.Row():
+            epoch = gr.Dropdown([], label=label("fork_epoch"), min_width=180, elem_id="fork-epoch")
+            rate = _typed("learning_rate", "fork-rate")
+            epochs = _typed("epochs", "fork-epochs")
+        with gr.Row():
+            augment = gr.Dropdown(
+                [(label("as_it_is"), AS_IT_IS), *AUGMENTATIONS], value=AS_IT_IS, label=label("augment"), min_width=160
+            )
+            name = gr.Textbox("", label=label("run_name"), max_length=80, min_width=160, elem_id="fork-name")
+        go = gr.Button(label("fork_go"), size="sm", elem_id="fork-go")
+        asked = gr.Textbox("", visible="hidden")  # whose changed pictures were told: pressed once more it goes on
+    fields = [rate, epochs, augment, name]
+
+    @failing_in_a_sentence
+    def offer(run_id: str, chosen: str | None) -> Any:
+        choices = kept_choices(services, run_id)
+        values = [value for _, value in choices]
+        return gr.update(choices=choices, value=chosen if chosen in values else (values or [None])[-1])
+
+    @failing_in_a_sentence
+    def branch(request: gr.Request, run_id: str, chosen: str | None, mark: str, *typed: str) -> tuple[Any, ...]:
+        language, parent = language_of(request), followed_run(services, run_id)
+        if not chosen:
+            raise RunError(say("fork_no_epoch", language))
+        wanted = f"{parent}/{chosen}"
+        try:
+            settings = branch_settings(*typed)
+            begun = services.runner.fork(parent, int(chosen), anyway=mark == wanted, **settings).run_id
+        except DataChangedError as error:
+            gr.Warning(f"{error} {say('press_again', language)}", duration=15)
+            return (gr.skip(), gr.skip(), wanted, *typed)
+        waiting = services.queued()
+        if begun in waiting:
+            gr.Info(say("fork_waits", language, place=waiting.index(begun) + 1), duration=6)
+        choices = [(label("newest_run"), ""), *run_choices(services)]
+        return gr.update(choices=choices, value=begun), begun, "", "", "", AS_IT_IS, ""
+
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+    for changed in (section.expand, run.change, board.statechange):
+        changed(offer, [run, epoch], epoch, **quiet)
+    go.click(branch, [run, epoch, asked, *fields], [run, board, asked, *fields], **quiet)
+
+
+def _typed(key: str, elem_id: str) -> gr.Textbox:
+    return gr.Textbox("", label=label(key), placeholder="–", min_width=70, max_lines=1, elem_id=elem_id)

@@ -1,0 +1,51 @@
+"""The command that trains what a config says, option by option; `train` reads it back as the same config."""
+
+import dataclasses
+import os
+import shlex
+import subprocess
+
+from resnet_core.training.config import TrainConfig
+from resnet_core.training.presets import PRESETS, make_config
+
+NOT_ASKED = ("preset", "forked_from")  # the first is said otherwise, the second says where a run came from
+SWITCHES = ("zero_init_residual", "flip_average", "compile")  # options with a --no- before them
+
+
+def train_command(config: TrainConfig) -> list[str]:
+    """`python -m resnet_core train …` as single words, with every option that differs from preset and default.
+
+    A preset that says what this config leaves open is left out: then its settings are all told one by one.
+    """
+    base = _preset_of(config)
+    words = ["python", "-m", "resnet_core", "train"]
+    if base.preset != "default" or config.init_from:
+        words += ["--preset", base.preset]
+    for field in dataclasses.fields(TrainConfig):
+        value = getattr(config, field.name)
+        if field.name not in NOT_ASKED and value != getattr(base, field.name):
+            words += _option(field.name, value)
+    return words
+
+
+def quoted(words: list[str]) -> str:
+    """The words as a line for this system's shell."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def _preset_of(config: TrainConfig) -> TrainConfig:
+    """The settings of the config's preset, or those by themselves where that preset says more than the config."""
+    base = make_config(config.preset) if config.preset in PRESETS else TrainConfig()
+    more = [name for name, value in base.to_json().items() if value is not None and getattr(config, name) is None]
+    lost = [name for name in ("pretrained", "as_published", "halve_batch") if getattr(base, name)]
+    return TrainConfig() if more or any(not getattr(config, name) for name in lost) else base
+
+
+def _option(name: str, value: object) -> list[str]:
+    option = "--" + name.replace("_", "-")
+    if name == "residual":
+        return ["--plain"]
+    if isinstance(value, bool):
+        return [option if value else f"--no-{option[2:]}"] if name in SWITCHES else [option]
+    text = repr(value) if isinstance(value, float) else str(value)
+    return [f"{option}={text}"] if text.startswith("-") else [option, text]
