@@ -22,6 +22,7 @@ from demo.maps.take_away_section import file_name, keep, maps_file
 from demo.photo import Photo, Picture
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services
+from demo.training.form_values import NOT_CARRIED, check_allowed, check_name, shareable_event
 from demo.training.history_api import add_history_api
 from demo.training.queue_api import add_queue_api, advising_anyway
 from demo.training.rate_api import add_rate_api
@@ -90,7 +91,7 @@ def _add_pictures(services: Services) -> None:
     ) -> tuple[Image.Image, dict[str, Any]]:
         number = _whole(page, "page")
         drawn: dict[str, Any] = {"scale": scale, "order": order, "colors": colors, "relu": relu, "label": label}
-        view = services.desk.run(partial(look, services, _required(image), model, layer, page=number, **drawn))
+        view = look(services, _required(image), model, layer, page=number, **drawn)
         facts = {"channels": view.shown, "pages": view.pages, "dead": view.dead}
         return view.sheet, {"layer": layer, "model": model, **dataclasses.asdict(view.statistics), **facts}
 
@@ -101,8 +102,8 @@ def _add_pictures(services: Services) -> None:
         photo, names = _required(image), [name.strip() for name in layers.split(",") if name.strip()]
         drawn: dict[str, Any] = {"scale": scale, "order": order, "colors": colors, "relu": relu, "label": label}
         first = names[0] if names else DEFAULT_LAYER
-        work = partial(maps_file, services, photo, model, first, form, layers=names, **drawn)
-        return str(keep(services.desk.run(work), file_name(model, first, form), Path(file.GRADIO_CACHE)))
+        content = maps_file(services, photo, model, first, form, layers=names, **drawn)
+        return str(keep(content, file_name(model, first, form), Path(file.GRADIO_CACHE)))
 
     heavy: dict[str, Any] = {"concurrency_id": HEAVY, "concurrency_limit": 2}
     trigger.click(classify, [photo, model, top_k], answer, api_name="classify", **TOGETHER)
@@ -167,7 +168,8 @@ def _add_training(services: Services) -> None:
     @failing_in_a_sentence
     def run_events(run_id: str, cursor: int = 0) -> dict[str, Any]:
         read = services.read(run_id, max(0, _whole(cursor, "cursor")))
-        return {"events": list(read.events), "cursor": read.cursor, "status": read.status}
+        events = [shareable_event(event, local=services.local) for event in read.events]
+        return {"events": events, "cursor": read.cursor, "status": read.status}
 
     for end_point in (
         start_training, pause_training, resume_training, stop_training, change_training, run_events
@@ -201,7 +203,12 @@ def _state(services: Services, run_id: str) -> dict[str, Any]:
 def _asked(services: Services, dataset: str, settings: Any) -> TrainConfig:
     """The settings of a call that names a training. Raises ConfigError."""
     given = _allowed(services, settings)
-    return make_config(str(given.pop("preset", "default")), dataset=_named(services, dataset), **given)
+    for field in NOT_CARRIED:
+        given.pop(field, None)
+    config = make_config(str(given.pop("preset", "default")), dataset=_named(services, dataset), **given)
+    check_allowed(config, local=services.local)
+    check_name(config.name)
+    return config
 
 
 def _named(services: Services, dataset: str) -> str:
@@ -238,7 +245,7 @@ def _required(image: ReadImage | None) -> ReadImage:
 
 
 def _whole(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:  # also of NaN and infinity
         raise ConfigError(f"{name} must be a whole number.")
     return int(value)
 

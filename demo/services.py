@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from demo.classify.many.many_jobs import ManyJobs
 from demo.desk import BATCH, Desk
 from demo.live_board.board_feed import BoardLine, BoardRead
+from resnet_core.data.image_gate import visible_text
 from resnet_core.errors import DeviceError, ResNetLabError, RunError
 from resnet_core.inference.catalog import ModelEntry, checkpoint_path, list_checkpoints
 from resnet_core.training.differences import compare_runs
-from resnet_core.training.lost_steps import in_steps
 from resnet_core.training.queue_file import read_queue
+from resnet_core.training.run_notes import MAX_NAME
 from resnet_core.training.runs import ENDED, Run, RunStore
 
 if TYPE_CHECKING:
@@ -143,13 +144,16 @@ class Services:
     def read(self, run_id: str, after: int) -> BoardRead:
         """Events of a run from the cursor on, and how it is doing. Raises RunError for an unknown one."""
         run = self.store.get(run_id)
-        events = [_named(event, run) for event in run.events(after)]
+        name = run.name
+        events = [_named(event, name) for event in run.events(after)]
         return BoardRead(
             events=tuple(events),
             cursor=after + len(events),
             status=self.status(run),
-            detail=_detail(run),
+            detail=str(run.heartbeat().get("detail", "")),
             queued=self.queued(),
+            name=name,
+            lost=run.lost_steps(),
         )
 
     @property
@@ -213,7 +217,10 @@ class Services:
         runner = Runner(self.store, data_dir=self.data_dir)
         self._runner = runner
         if not self.reads_only:
-            runner.take_up_queue()
+            try:
+                runner.take_up_queue()
+            except RunError:
+                log.exception("the runs that waited could not be taken up")
 
     def _prepare_quietly(self) -> None:
         """What the first visitor would otherwise wait for: the shipped model and the rendered flowers."""
@@ -244,7 +251,8 @@ def run_choices(services: Services) -> list[tuple[str, str]]:
     for run in services.store.list():
         summary = run.summary()
         best = f" · {summary.best_top1:.1%}" if summary.best_top1 is not None else ""
-        choices.append((f"{summary.name or summary.run_id} · {services.status(run)}{best}", summary.run_id))
+        name = visible_text(summary.name, MAX_NAME) or summary.run_id
+        choices.append((f"{name} · {services.status(run)}{best}", summary.run_id))
     return choices
 
 
@@ -268,17 +276,9 @@ def as_answer(error: Exception) -> dict[str, Any]:
     return {"error": str(error)}
 
 
-def _named(event: dict[str, Any], run: Run) -> dict[str, Any]:
+def _named(event: dict[str, Any], name: str) -> dict[str, Any]:
     """The first event of a run with the name a person gave it, for the headline above the curves."""
-    return event | {"name": run.summary().name} if event["event"] == "RunStarted" else event
-
-
-def _detail(run: Run) -> str:
-    """What a board adds to a run's status: how far its pictures are, or what a kill has cost it."""
-    lost = run.lost_steps()
-    if lost:
-        return f"lost {in_steps(lost)}"
-    return str(run.heartbeat().get("detail", ""))
+    return event | {"name": name} if event["event"] == "RunStarted" else event
 
 
 def _modified(path: Path) -> float:

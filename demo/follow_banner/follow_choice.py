@@ -23,7 +23,10 @@ class ModelChoice(NamedTuple):
 
 def model_choice(services: Services, elem_id: str) -> ModelChoice:
     """Builds both into the current context."""
-    model = gr.Dropdown(followed_choices(services), value="flowers", label=label("model"), elem_id=elem_id)
+    model = gr.Dropdown(
+        followed_choices(services), value="flowers", label=label("model"), elem_id=elem_id,
+        allow_custom_value=True,  # kept epochs are listed in the session only: a restarted app does not know them
+    )  # fmt: skip
     kept = gr.Checkbox(
         False, label=label("runs_show_kept"), visible=has_kept(services), container=False, elem_id=f"{elem_id}-kept"
     )

@@ -7,6 +7,7 @@
                     {"error": sentence}                               nothing raised, ever
     {… "usage": n}                     and what was measured (speed, memory) from line n on
     {… "over": [{"run", "cursor"}, …]} and the same of runs laid over it, in their order
+    {… "called": name}                 and "about": {"name"} where the run is called otherwise by now
     {"want": …}                        a question of another kind: board_asks.py
 
 The server keeps nothing per viewer: a reload, a second browser and a restarted app are the same question.
@@ -33,6 +34,7 @@ class BoardRead:
     """What one look into a run gave: the events after a cursor, the next cursor and how the run is doing.
 
     `status` is one of queued, preparing, running, paused, stopping, finished, stopped, failed, interrupted.
+    `name` is what the run is called now, None where the source does not tell; `lost` are steps that a kill has cost it.
     """
 
     events: tuple[Event, ...]
@@ -40,6 +42,8 @@ class BoardRead:
     status: str
     detail: str = ""
     queued: tuple[str, ...] = ()
+    name: str | None = None
+    lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class _Question:
     have: str | None
     cursor: int
     usage: int | None = None
+    called: str | None = None  # the name that is on screen
 
 
 def make_poll(source: BoardSource) -> Callable[[object], dict[str, Any]]:
@@ -113,12 +118,13 @@ def _asked(source: BoardSource, want: object, request: dict[str, Any]) -> dict[s
 
 def _read_question(request: dict[str, Any]) -> _Question:
     """Checks what the browser sent. Raises ResNetLabError with a sentence."""
-    usage = request.get("usage")
+    usage, called = request.get("usage"), request.get("called")
     return _Question(
         run=run_id_of(request.get("run")),
         have=run_id_of(request.get("have")),
         cursor=whole_number(request.get("cursor", 0)),
         usage=None if usage is None else whole_number(usage),
+        called=called if isinstance(called, str) else None,
     )
 
 
@@ -134,6 +140,8 @@ def _answer(source: BoardSource, question: _Question) -> dict[str, Any]:
     reply: dict[str, Any] = {"cursor": read.cursor, "status": text(read.status, MAX_NAME)}
     if read.detail:
         reply["detail"] = text(read.detail, MAX_SENTENCE)
+    if read.lost:
+        reply["lost"] = read.lost
     if read.queued:
         reply["queued"] = [text(name, MAX_NAME) for name in read.queued[:10]]
     if fresh:
@@ -141,6 +149,8 @@ def _answer(source: BoardSource, question: _Question) -> dict[str, Any]:
     news = digest(read.events)
     if question.usage is not None:
         news |= _usage(source, run_id, 0 if fresh else question.usage)
+    if not fresh and None not in (read.name, question.called) and text(read.name, MAX_NAME) != question.called:
+        news["about"] = news.get("about", {}) | {"name": text(read.name, MAX_NAME)}
     return reply | {"run": run_id} | news if fresh or news else reply
 
 
@@ -164,8 +174,8 @@ def _overlay(source: BoardSource, asked: object) -> dict[str, Any]:
         if run_id is None:
             raise ResNetLabError("The board asked for a run without a name. Reload the page.")
         question = _read_question(asked)
-        have = run_id if question.cursor else None
-        reply = _answer(source, _Question(run_id, have, question.cursor, question.usage))
+        have = run_id if question.cursor or question.have == run_id else None
+        reply = _answer(source, _Question(run_id, have, question.cursor, question.usage, question.called))
     except ResNetLabError as problem:
         return {"error": text(str(problem), MAX_SENTENCE)}
-    return {key: value for key, value in reply.items() if key not in ("log", "detail", "queued")}
+    return {key: value for key, value in reply.items() if key not in ("log", "detail", "lost", "queued")}

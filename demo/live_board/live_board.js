@@ -75,7 +75,7 @@ function showTables(runs) {
   const several = runs.length > 1;
   find("differences").hidden = !several;
   find("clear").hidden = overlays.chosen().length === 0;
-  const n = overlays.chosen().filter((id) => id !== store.run).length;
+  const n = overlays.present(store).length;
   setText(find("compare-label"), n ? words.say("compare_n", { n }) : words.say("compare"));
   if (!several) return;
   differences.follow(runs);
@@ -149,7 +149,8 @@ function relabel() {
 function news() {
   const usage = small.isOpen() ? { usage: store.usageCursor } : {};
   const over = overlays.questions(store, small.isOpen());
-  return ask({ run: follow, have: store.run, cursor: store.cursor, ...usage, ...(over.length ? { over } : {}) });
+  const known = { have: store.run, cursor: store.cursor, called: store.about?.name };
+  return ask({ run: follow, ...known, ...usage, ...(over.length ? { over } : {}) });
 }
 
 const isOver = () => store.isOver() && overlays.isOver(store);

@@ -41,7 +41,9 @@ function makeChart(figure, view, size = LARGE) {
   svg.append(clipPath, ...layers);
   caption.append(title, at, tools);
   plot.append(svg);
-  figure.replaceChildren(caption, legend, plot);
+  const spoken = htmlNode("p", "lb-spoken"); // for screen readers, which cannot see the crosshair
+  spoken.setAttribute("role", "status");
+  figure.replaceChildren(caption, legend, plot, spoken);
   const timeline = size === LARGE ? makeTimeline(figure, view) : null;
 
   let [model, scale] = [null, null];
@@ -63,10 +65,18 @@ function makeChart(figure, view, size = LARGE) {
     drawCross();
   }
 
+  const isInside = (x) => x !== null && x >= scale.x.low && x <= scale.x.high;
+
+  function speak(x) {
+    const values = scale && isInside(x) ? model.series.filter((one) => one.label).map((one) => [one, within(one, x)]) : [];
+    const told = values.filter(([, point]) => point).map(([one, point]) => `${one.label} ${model.show(point[1])}`);
+    spoken.textContent = values.length ? [model.at(x), ...told].join(", ") : "";
+  }
+
   function drawCross() {
     if (!scale) return;
     const x = view.hover;
-    const inside = x !== null && x >= scale.x.low && x <= scale.x.high;
+    const inside = isInside(x);
     const found = model.series.map((one) => (inside ? within(one, x) : lastValue(one.points)));
     at.textContent = inside ? model.at(x) : "";
     const told = model.series.map((one, i) => [one, found[i]]).filter(([one]) => one.label);
@@ -74,7 +84,7 @@ function makeChart(figure, view, size = LARGE) {
     cross.replaceChildren(...(inside ? crossNodes(x, found, model, scale) : []));
   }
 
-  listenTo(svg, view, () => model, () => scale, cross);
+  listenTo(svg, view, () => model, () => scale, cross, speak);
   new ResizeObserver(() => draw()).observe(plot);
   return { draw, drawCross, tools };
 }

@@ -40,8 +40,10 @@ function showHeader() {
   showParts(find("progress"), progressParts());
   showProgress();
   setText(find("best"), bestSentence());
+  const place = store.queued.indexOf(store.run) + 1; // 0: the run shown is not among those that wait
+  const queue = place ? words.say("queued_place", { place }) : words.say("queued_after", { names: store.queued.join(", ") });
   find("queued").hidden = store.queued.length === 0;
-  setText(find("queued"), store.queued.length ? words.say("queued_after", { names: store.queued.join(", ") }) : "");
+  setText(find("queued"), store.queued.length ? queue : "");
 }
 
 function aboutSentence() {
@@ -72,6 +74,7 @@ function showParts(node, parts) {
 function progressParts() {
   const about = store.about;
   const parts = store.detail ? [store.detail] : [];
+  if (store.lost) parts.push(words.say(store.lost === 1 ? "lost_one" : "lost_n", { n: words.count(store.lost) }));
   if (about?.epochs) {
     const epoch = Math.min(about.epochs, Math.max(1, Math.ceil(store.position() - 1e-9)));
     parts.push(words.say("epoch_of", { epoch: words.count(epoch), epochs: words.count(about.epochs) }));

@@ -3,6 +3,7 @@
 
 const MOST_OVERLAID = 7; // eight runs in all
 const MOST_GENERATIONS = 8;
+const MOST_LISTED = 300; // the list of runs ends there: a run that it lacks may exist all the same
 const CHOSEN_PLACE = "resnet-lab-overlaid";
 
 function makeOverlays(onChange) {
@@ -51,8 +52,8 @@ function makeOverlays(onChange) {
     asked = main.run === null ? [] : [...others(main), ...ancestors(main)];
     for (const id of stores.keys()) if (!asked.includes(id)) stores.delete(id);
     return asked.map((run) => {
-      const { cursor, usageCursor } = storeOf(run);
-      return { run, cursor, ...(withUsage ? { usage: cursor ? usageCursor : 0 } : {}) };
+      const { run: have, cursor, usageCursor, about } = storeOf(run);
+      return { run, have, cursor, called: about?.name, ...(withUsage ? { usage: cursor ? usageCursor : 0 } : {}) };
     });
   }
 
@@ -89,7 +90,15 @@ function makeOverlays(onChange) {
   }
 
   const isOver = (main) => others(main).every((id) => stores.get(id)?.isOver() || stores.get(id)?.problem);
-  return { choose, chosen: () => chosen, questions, take, runs, isOver };
+  const present = (main) => others(main).filter((id) => !stores.get(id)?.problem);
+
+  // A run that was deleted gives its place back.
+  function forget(listed) {
+    const left = chosen.filter((id) => listed.includes(id));
+    if (listed.length < MOST_LISTED && left.length < chosen.length) choose(left);
+  }
+
+  return { choose, chosen: () => chosen, present, forget, questions, take, runs, isOver };
 }
 
 // The list of runs with a tick each; asked for when it is opened.
@@ -99,7 +108,10 @@ function makeChooser(details, overlays, ask) {
 
   async function load() {
     const reply = await ask({ want: "runs" }).catch(() => null);
-    if (Array.isArray(reply?.runs)) lines = reply.runs;
+    if (Array.isArray(reply?.runs)) {
+      lines = reply.runs;
+      overlays.forget(lines.map((line) => line.run));
+    }
     show();
   }
 

@@ -1,5 +1,7 @@
 // Numbers to ticks, pixels and thinner lines. Pure functions over points [x, y] sorted by x; y may be null.
 
+const MOST_TICKS = 100;
+
 function tickStep(span, wanted) {
   const rough = span / Math.max(1, wanted);
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -7,11 +9,13 @@ function tickStep(span, wanted) {
   return factor * power;
 }
 
+// None where the span is too small, or the numbers too large, to be told apart.
 function linearTicks(low, high, wanted) {
   const step = tickStep(high - low, wanted);
-  const ticks = [];
-  for (let i = Math.ceil(low / step - 1e-6); i * step <= high + step * 1e-6; i += 1) ticks.push(i * step);
-  return ticks;
+  const first = Math.ceil(low / step - 1e-6);
+  const count = Math.floor(high / step + 1e-6) - first + 1;
+  if (!(count > 0 && count <= MOST_TICKS)) return [];
+  return Array.from({ length: count }, (_, i) => (first + i) * step);
 }
 
 // 1, 2 and 5 of every decade while there is room, else whole decades.

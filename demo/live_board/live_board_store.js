@@ -14,7 +14,7 @@ function makeStore() {
 
   function clear() {
     Object.assign(store, {
-      run: null, cursor: 0, status: null, detail: "", queued: [], about: null, steps: [], epochs: [], log: [],
+      run: null, cursor: 0, status: null, detail: "", lost: 0, queued: [], about: null, steps: [], epochs: [], log: [],
       marks: [], usage: [], usageCursor: 0, pace: [null, null, null], thinned: false, fine: null, problem: "",
     });
   }
@@ -22,11 +22,13 @@ function makeStore() {
   // Takes a reply in; tells whether charts, and whether words, have to change.
   store.apply = (reply) => {
     if (reply.reset) clear();
-    const before = JSON.stringify([store.status, store.detail, store.queued]);
+    const headline = () => JSON.stringify([store.status, store.detail, store.lost, store.queued]);
+    const before = headline();
     if (reply.run !== undefined) store.run = reply.run;
     store.cursor = reply.cursor;
     store.status = reply.status;
     store.detail = reply.detail || "";
+    store.lost = reply.lost || 0;
     store.queued = reply.queued || [];
     if (reply.about) store.about = { ...store.about, ...reply.about }; // a change tells only what it changed
     addMarks(store, reply.marks || []);
@@ -35,12 +37,13 @@ function makeStore() {
     if (reply.pace) store.pace = reply.pace.map((fresh, i) => blend(store.pace[i], fresh, i));
     const parts = ["reset", "about", "steps", "epochs", "log", "marks", "usage"];
     const news = parts.some((part) => reply[part]);
-    return { charts: news, words: news || before !== JSON.stringify([store.status, store.detail, store.queued]) };
+    return { charts: news, words: news || before !== headline() };
   };
 
   store.name = () => store.about?.name || store.run || "";
-  store.isOver = () => ["finished", "stopped", "failed"].includes(store.status) && store.queued.length === 0;
   store.hasEnded = () => ["finished", "stopped", "failed", "interrupted"].includes(store.status);
+  // Nothing comes by itself any more; what is begun elsewhere is seen when somebody moves.
+  store.isOver = () => (store.hasEnded() || store.status === "none") && store.queued.length === 0;
   store.epochOf = (epoch) => store.epochs.findLast((row) => row[0] === epoch);
   store.best = () => store.epochs.findLast((row) => row[5]) || null;
   store.step = () => (store.steps.length ? store.steps[store.steps.length - 1][0] : 0);

@@ -31,7 +31,7 @@ function showTable(box, runs, differences, words) {
     cell.append(sampleNode({ key: `r${i}` }), " ", htmlNode("span", "lb-column-name", run.store.name()));
     return cell;
   }));
-  const settings = differences.map(([name, title, values]) => [words.setting(name, title), values.map((v) => v ?? "–")]);
+  const settings = differences.map(([name, title, values]) => [words.setting(name, title), values.map((v) => words.value(name, v))]);
   const body = [...resultRows(runs, words).map((row) => rowNode(row, "lb-result")), ...settings.map((row) => rowNode(row, "lb-setting"))];
   table.append(head, ...body);
   box.replaceChildren(table);

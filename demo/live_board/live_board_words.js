@@ -1,5 +1,7 @@
 // Words and numbers for people. All of it ends in textContent, so nothing here needs escaping.
 
+const NAMED_BY_PEOPLE = ["dataset", "init_from", "forked_from", "preset"];
+
 function chosenLanguage(wish) {
   const named = [wish, document.documentElement.lang, navigator.language].find((l) => l) || "en";
   return named.toLowerCase().startsWith("zh") ? "zh" : "en";
@@ -22,7 +24,19 @@ function makeWords(props) {
 
   const separator = table["log.separator"]; // said with its space, which say() would trim
   const setting = (name, title) => table[`setting.${name}`] ?? title;
-  return { language, say, separator, duration, setting, count: (n) => whole.format(n) };
+
+  // Values come in English: "yes", "0.1, 0.02 from epoch 5". What people named themselves stays as it is.
+  function value(name, told) {
+    if (told === null || told === undefined) return "–";
+    if (NAMED_BY_PEOPLE.includes(name)) return told;
+    return told.split(", ").map((part) => {
+      const [, plain, epoch] = part.match(/^(.*?)(?: from epoch (\d+))?$/s);
+      const shown = table[`value.${plain}`] ?? plain;
+      return epoch ? say("value_from", { value: shown, epoch }) : shown;
+    }).join(separator);
+  }
+
+  return { language, say, separator, duration, setting, value, count: (n) => whole.format(n) };
 }
 
 function showPower(value, digits) {

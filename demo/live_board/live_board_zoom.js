@@ -3,10 +3,11 @@
 
 const SHORTEST_DRAG = 8;
 const CLOSER = 0.5; // one press of + shows half as much
-const NARROWEST = 1e-4; // share of the whole axis beyond which + does nothing
+const NARROWEST = 1e-4; // share of the whole axis; nothing zooms in further
 const DOUBLE_TAP = 350;
 
-function listenTo(svg, view, modelNow, scaleNow, cross) {
+// `speak` tells a reading that was asked for by key, or null for none.
+function listenTo(svg, view, modelNow, scaleNow, cross, speak) {
   let [start, tapped] = [null, -Infinity];
   const pixel = (event) => {
     const { low, high } = scaleNow().x;
@@ -43,7 +44,9 @@ function listenTo(svg, view, modelNow, scaleNow, cross) {
     start = null;
     if (Math.abs(here - from) >= SHORTEST_DRAG) {
       tapped = -Infinity;
-      zoom([scaleNow().toX(Math.min(from, here)), scaleNow().toX(Math.max(from, here))]);
+      const range = [scaleNow().toX(Math.min(from, here)), scaleNow().toX(Math.max(from, here))];
+      if (isWide(range, modelNow())) zoom(range);
+      else view.changed("hover"); // the frame that was drawn goes
     } else if (event.pointerType === "touch") {
       if (event.timeStamp - tapped < DOUBLE_TAP) zoom(null);
       tapped = event.timeStamp;
@@ -57,15 +60,22 @@ function listenTo(svg, view, modelNow, scaleNow, cross) {
     if (start === null && event.pointerType !== "touch") hover(null); // a finger leaves its reading behind
   });
   svg.addEventListener("dblclick", () => zoom(null));
-  svg.addEventListener("blur", () => hover(null));
-  svg.addEventListener("keydown", (event) => onKey(event, view, modelNow(), hover, zoom));
+  svg.addEventListener("blur", () => {
+    hover(null);
+    speak(null);
+  });
+  const read = (x) => {
+    hover(x);
+    speak(x);
+  };
+  svg.addEventListener("keydown", (event) => onKey(event, view, modelNow(), read, zoom));
 }
 
-function onKey(event, view, model, hover, zoom) {
+function onKey(event, view, model, read, zoom) {
   if (!model || event.ctrlKey || event.metaKey || event.altKey) return;
   const back = event.key === "ArrowLeft";
   if (event.key === "Escape" || event.key === "0") {
-    hover(null);
+    read(null);
     zoom(null);
   } else if (event.key === "+" || event.key === "=") zoom(closer(view, model, CLOSER));
   else if (event.key === "-" || event.key === "−") zoom(closer(view, model, 1 / CLOSER));
@@ -74,7 +84,7 @@ function onKey(event, view, model, hover, zoom) {
     const here = view.hover ?? (back ? Infinity : -Infinity);
     const inside = model.stops.filter((x) => !view.zoom || (x >= view.zoom[0] && x <= view.zoom[1]));
     const onward = back ? inside.findLast((x) => x < here - 1e-9) : inside.find((x) => x > here + 1e-9);
-    if (onward !== undefined) hover(onward);
+    if (onward !== undefined) read(onward);
   } else return;
   event.preventDefault();
 }
@@ -86,8 +96,12 @@ function closer(view, model, factor) {
   const inside = view.hover !== null && view.hover >= low && view.hover <= high;
   const at = inside ? view.hover : (low + high) / 2;
   const range = [Math.max(first, at - (at - low) * factor), Math.min(last, at + (high - at) * factor)];
-  if (range[1] - range[0] < NARROWEST * (last - first)) return view.zoom;
+  if (!isWide(range, model)) return view.zoom;
   return range[0] <= first && range[1] >= last ? null : range;
+}
+
+function isWide([low, high], model) {
+  return high - low >= NARROWEST * (model.edge - (model.start || 0));
 }
 
 function moved(view, model, share) {

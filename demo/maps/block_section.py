@@ -84,9 +84,7 @@ def _wire(services: Services, looking: Looking, views: Views, off: Any, scale: A
             return _shown(nothing)
         copies = services.private_copies
         asked = partial(look_inside, services, copies, photo, model, block=block or "", channel=int(channel or 0))
-        return _shown(
-            services.desk.run(partial(asked, off=read_off(switched), shared=how == "shared", language=language))
-        )
+        return _shown(asked(off=read_off(switched), shared=how == "shared", language=language))
 
     heavy: dict[str, Any] = {"concurrency_id": HEAVY, "concurrency_limit": 2, **QUIET}
     refresh = refreshed_with(looking, "block-figures", channel=True)

@@ -1,6 +1,5 @@
 """The Channel part: one channel of the layer in full, and the detective work on what it stands for."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -88,8 +87,8 @@ def _wire_looks(
         if picture is None:
             empty = channel_map_value(None, empty=say("detective_no_photo", language), language=language)
             return "", empty, "", "", hint(language), runs, ""
-        work = partial(_view, services, scans, epoch_looks, picture, name, layer, int(channel or 0), which, language)
-        facts, value, without, case, epochs = services.desk.run(work)
+        view = _view(services, scans, epoch_looks, picture, name, layer, int(channel or 0), which, language)
+        facts, value, without, case, epochs = view
         return facts, value, without, "", case or hint(language), runs, epochs
 
     asked = [looking.photo, looking.model, looking.layer, looking.channel, parts.which]
@@ -108,7 +107,7 @@ def _view(
     scanned = scans.at_hand(name, layer, which)
     mean = scanned.scan.mean(min(channel, scanned.scan.channels - 1)) if scanned else None
     look = look_at_channel(services, picture, name, layer, channel, language, mean)
-    case = case_html(scans, services.classifier(name), scanned, look.channel, language) if scanned else ""
+    case = case_html(services, scans, services.classifier(name), scanned, look.channel, language) if scanned else ""
     known = epoch_looks.at_hand(picture, name, layer)
     epochs = epochs_html(known, layer, look.channel, language) if known else ""
     return look.facts, look.map_value, look.without, case, epochs
@@ -140,11 +139,11 @@ def _wire_scan(services: Services, scans: Scans, looking: Looking, parts: Parts)
         scanned = scans.find(name, layer, which, session=session, told=telling(progress, language))
         classifier = services.classifier(name)
         number = min(int(channel or 0), scanned.scan.channels - 1)
-        case = services.desk.run(partial(case_html, scans, classifier, scanned, number, language))
+        case = case_html(services, scans, classifier, scanned, number, language)
         if picture is None:
             return case, gr.skip()
         mean = scanned.scan.mean(number)
-        look = services.desk.run(partial(look_at_channel, services, picture, name, layer, number, language, mean=mean))
+        look = look_at_channel(services, picture, name, layer, number, language, mean=mean)
         return case, look.without
 
     def stop(request: gr.Request) -> None:

@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from PIL import Image
 
@@ -27,6 +29,9 @@ CLASSES_SHOWN = 6  # bars; networks know up to thousands of classes
 ANSWERS_SHOWN = 4
 STILL = 0.0005  # a change of a probability below this is none
 
+# what the rows and columns of a network's layers see, by (size of picture, layer); only the desk's thread reads it
+_spans_of: WeakKeyDictionary[Any, dict[tuple[int, str], Any]] = WeakKeyDictionary()
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelLook:
@@ -41,15 +46,28 @@ class ChannelLook:
 def look_at_channel(
     services: Services, photo: ReadImage, model: str, layer: str, channel: int, language: str, mean: float | None = None
 ) -> ChannelLook:
-    """One channel of a layer for a photo; `mean` is that of many pictures, where it is known.
+    """One channel of a layer for a photo, in turn with other visitors' photos; `mean` is that of many pictures, where
+    it is known.
 
-    A channel the layer lacks becomes its last one. Raises ResNetLabError for an unknown layer.
+    A channel the layer lacks becomes its last one. Raises ResNetLabError for an unknown model or layer.
     """
+    classifier = services.classifier(model)  # read from its file, maybe fetched, before anybody waits for it
+    return services.desk.run(partial(_looked_at, services, photo, classifier, layer, channel, language, mean))
+
+
+def _looked_at(
+    services: Services,
+    photo: ReadImage,
+    classifier: "Classifier",
+    layer: str,
+    channel: int,
+    language: str,
+    mean: float | None,
+) -> ChannelLook:
     from resnet_core.activations.capture import describe_activation
     from resnet_core.activations.gradcam import square_under
     from resnet_core.activations.render import render_channel
 
-    classifier = services.classifier(model)
     activation = services.activations.get(classifier, photo.image, [layer])[layer]
     channel = min(max(0, channel), len(activation) - 1)
     maps = activation if activation.ndim == 3 else activation[:, None, None]
@@ -78,12 +96,17 @@ def look_at_channel(
 
 
 def _spans(classifier: "Classifier", layer: str, activation: "Tensor") -> Any:
-    """What each row and column sees; everything where a channel is a single number."""
+    """What each row and column sees, kept for the next channel; everything where a channel is a single number."""
     from resnet_core.activations.receptive_field import field_spans
 
     crop = classifier.checkpoint.preprocessing.crop
-    whole = ((0, crop - 1),)
-    return field_spans(classifier.model, (crop, crop), layer) if activation.ndim == 3 else (whole, whole)
+    if activation.ndim != 3:
+        whole = ((0, crop - 1),)
+        return whole, whole
+    known = _spans_of.setdefault(classifier.model, {})
+    if (crop, layer) not in known:
+        known[crop, layer] = field_spans(classifier.model, (crop, crop), layer)
+    return known[crop, layer]
 
 
 def without_html(
@@ -127,13 +150,17 @@ def _what_happened(classifier: "Classifier", before: "Tensor", after: "Tensor", 
     return say("detective_falls" if now < was else "detective_rises", language, after=f"{now:.1%}", **words)
 
 
-def case_html(scans: Scans, classifier: "Classifier", scanned: Scanned, channel: int, language: str) -> str:
-    """The patches that excite a channel most and how often each class does."""
+def case_html(
+    services: Services, scans: Scans, classifier: "Classifier", scanned: Scanned, channel: int, language: str
+) -> str:
+    """The patches that excite a channel most and how often each class does; only the network waits for its turn, not
+    the reading of pictures."""
     from resnet_core.activations.detective import investigate
 
     scan = scanned.scan
     channel = min(max(0, channel), scan.channels - 1)
-    case = investigate(classifier.model, scan, scans.sample(classifier, scanned), channel)
+    sample = scans.sample(classifier, scanned)
+    case = services.desk.run(partial(investigate, classifier.model, scan, sample, channel))
     words = {
         "channel": channel,
         "layer": scan.layer,

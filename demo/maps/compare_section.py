@@ -1,7 +1,6 @@
 """The Compare part: two models, two epochs of a run or two photos, one layer, with a slider between them."""
 
 import math
-from functools import partial
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -83,7 +82,7 @@ def _wire_slider(
         )
         try:
             left, right = both_sides(services, picture, name, mode, choices, other_picture, language)
-            value = services.desk.run(partial(compare, services, left, right, layer, language))
+            value = compare(services, left, right, layer, language)
         except ResNetLabError as error:  # such as a layer only one of them has: told where the sheets would be
             value = slider_value(None, None, empty=str(error), language=language)
         return value, *updates

@@ -1,6 +1,7 @@
 """What the Compare part shows: a layer of two models, of two epochs or for two photos, as sheets over each other."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,8 +34,15 @@ class Seen:
 
 
 def compare(services: Services, left: Seen, right: Seen, layer: str, language: str) -> dict[str, Any]:
-    """The slider's value for one layer. Raises ModelError where one of the models lacks it."""
+    """The slider's value for one layer, in turn with other visitors' photos. Raises ModelError where one of the models
+    lacks it."""
     classifiers = [services.classifier(seen.model) for seen in (left, right)]
+    return services.desk.run(partial(_compared, services, classifiers, left, right, layer, language))
+
+
+def _compared(
+    services: Services, classifiers: "list[Classifier]", left: Seen, right: Seen, layer: str, language: str
+) -> dict[str, Any]:
     maps = [_maps(services, c, seen, layer, language) for c, seen in zip(classifiers, (left, right), strict=True)]
     together = maps[0].shape == maps[1].shape
     pictures = joint_sheets(*maps) if together else separate_sheets(*maps)
@@ -76,7 +84,7 @@ def joint_sheets(left: "Tensor", right: "Tensor") -> tuple[Image.Image, Image.Im
         columns=alone.columns,
         limit=CHANNELS_SHOWN,
         max_width=SHEET_WIDTH,
-        scale="shared" if left.ndim == 1 else "channel",
+        scale="shared" if maps[0].shape[1:] == (1, 1) else "channel",  # one number alone has no range of its own
     )
     pixels, step, half = np.asarray(sheet.image), sheet.tile_height + sheet.gap, sheet.tile_height // 2
     cut = []

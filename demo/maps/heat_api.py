@@ -1,6 +1,5 @@
 """The end points /grad_cam and /trust_heat_map: where a network looked, and whether that may be trusted."""
 
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -33,7 +32,7 @@ def add_heat_api(
         check_classes(names, label, against)
         chosen = label or _answered(services, image, model)
         index, other = names.index(chosen), names.index(against) if against else None
-        heat = services.desk.run(partial(heat_picture, classifier, _required(image), layer, index, other, method))
+        heat = heat_picture(services, classifier, _required(image), layer, index, other, method)
         facts = {"layer": layer, "model": model, "label": chosen}
         facts |= {"method": method} if method != "gradcam" else {}
         return heat, {**facts, "against": against} if against else facts
@@ -47,7 +46,7 @@ def add_heat_api(
         chosen = label or _answered(services, image, model)
         inputs = classifier.checkpoint.preprocessing(_required(image).image)[None]
         index = classifier.class_names.index(chosen)
-        test = services.desk.run(partial(trust_heat, classifier.model, inputs, layer, index, method=method))
+        test = trust_heat(classifier.model, inputs, layer, index, method=method, in_turn=services.desk.run)
         return {"layer": layer, "model": model, "label": chosen, "method": method, **test.to_json()}
 
     heavy: dict[str, Any] = {"concurrency_id": HEAVY, "concurrency_limit": 2}

@@ -51,11 +51,22 @@ def look_inside(
     shared: bool,
     language: str,
 ) -> BlockView:
-    """The block's parts with `off` switched off, every block's share, both answers. Raises ResNetLabError."""
+    """The block's parts with `off` switched off, every block's share, both answers, in turn with other visitors'
+    photos. Raises ResNetLabError."""
+    classifier = services.classifier(model)  # read from its file, maybe fetched, before anybody waits for it
+
+    def seen() -> BlockView:
+        return _seen(copies.of(classifier), photo, model, block, channel, off, shared, language)
+
+    return services.desk.run(seen)
+
+
+def _seen(
+    twin: "Classifier", photo: ReadImage, model: str, block: str, channel: int, off: Off, shared: bool, language: str
+) -> BlockView:
     from resnet_core.activations.residual import block_parts, block_shares, list_blocks, switching_off
     from resnet_core.activations.switching import compare_answers
 
-    twin = copies.of(services.classifier(model))
     blocks = list_blocks(twin.model)
     if not blocks:
         return _without_blocks(language)

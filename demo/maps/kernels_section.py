@@ -15,6 +15,7 @@ from demo.text import label, language_of, say
 from demo.turns import HEAVY
 from resnet_core.errors import ModelError
 
+KERNELS_A_PAGE = 512  # as `kernel_sheet` draws them
 NUMBERS_A_PAGE = 64  # weights of a linear layer in one table
 
 
@@ -38,8 +39,7 @@ def kernels_section(services: Services, looking: Looking) -> None:
 
     @failing_in_a_sentence
     def show(name: str, layer: str, channel: float | None, place: float | None, request: gr.Request) -> Any:
-        work = partial(kernel_view, services, name, layer, int(channel or 0), int(place or 0), language_of(request))
-        view = services.desk.run(work)
+        view = kernel_view(services, name, layer, int(channel or 0), int(place or 0), language_of(request))
         shown = gr.update(visible=view["picture"] is not None, value=view["picture"], alt_text=view["told"])
         steps = gr.update(visible=view["places"] > 1, maximum=max(0, view["places"] - 1))
         return f'<p class="note">{escape(view["told"])}</p>', shown, steps, view["numbers"]
@@ -55,16 +55,24 @@ def kernels_section(services: Services, looking: Looking) -> None:
 def kernel_view(services: Services, model: str, layer: str, channel: int, place: int, language: str) -> dict[str, Any]:
     """A sentence, a picture or None, a table of numbers as HTML, and how many tables there are to page through.
 
-    A channel or place that the layer lacks becomes the nearest.
+    A channel or place that the layer lacks becomes the nearest; of more than 512 kernels those are drawn that the place
+    is among.
     """
+    classifier = services.classifier(model)
+    return services.desk.run(partial(_view, classifier.model, layer, channel, place, language))
+
+
+def _view(network: Any, layer: str, channel: int, place: int, language: str) -> dict[str, Any]:
     from resnet_core.activations.kernels import has_color_kernels, incoming_channels, kernel_layer, kernel_sheet
 
-    network = services.classifier(model).model
     try:
         module = kernel_layer(network, layer)
     except ModelError:
         return {"told": say("maps_kernel_none", language, layer=layer), "picture": None, "numbers": "", "places": 0}
     channel, incoming = min(max(0, channel), len(module.weight) - 1), incoming_channels(network, layer)
+    flat = module.weight.ndim != 4
+    places = -(-incoming // NUMBERS_A_PAGE) if flat else incoming
+    place = min(max(0, place), places - 1)
     words = {"layer": layer, "channel": channel}
     if has_color_kernels(network, layer):
         count, _, height, width = module.weight.shape
@@ -72,9 +80,11 @@ def kernel_view(services: Services, model: str, layer: str, channel: int, place:
         picture = kernel_sheet(network, layer)
     else:
         told = say("maps_kernel_incoming", language, count=incoming, **words)
-        picture = kernel_sheet(network, layer, channel)
-    places = incoming if module.weight.ndim == 4 else -(-incoming // NUMBERS_A_PAGE)
-    place = min(max(0, place), places - 1)
+        first = place * (NUMBERS_A_PAGE if flat else 1) // KERNELS_A_PAGE * KERNELS_A_PAGE
+        picture = kernel_sheet(network, layer, channel, page=first // KERNELS_A_PAGE + 1)
+        if incoming > KERNELS_A_PAGE:
+            last = min(first + KERNELS_A_PAGE, incoming) - 1
+            told += " " + say("maps_kernel_shown", language, first=first, last=last)
     numbers = _table(network, layer, channel, place, language)
     return {"told": told, "picture": picture, "numbers": numbers, "places": places}
 
@@ -94,6 +104,6 @@ def _table(network: Any, layer: str, channel: int, place: int, language: str) ->
         last = first + len(weights) - 1
         title = say("maps_kernel_row", language, channel=channel, first=first, last=last, count=count)
     if module.bias is not None:
-        title += " " + say("maps_kernel_bias", language, bias=float(module.bias[channel]))
+        title += " " + say("maps_kernel_bias", language, bias=float(module.bias[channel].detach()))
     body = "".join("<tr>" + "".join(f"<td>{number:+.4f}</td>" for number in row) + "</tr>" for row in rows)
     return f'<p class="note">{escape(title)}</p><div class="maps-numbers"><table>{body}</table></div>'

@@ -1,7 +1,8 @@
 """What the Layers part shows of one layer of a network, for a photo."""
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -20,6 +21,9 @@ from demo.services import Services
 from demo.text import say
 from resnet_core.data.images import ReadImage
 from resnet_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from resnet_core.inference.classifier import Classifier
 
 CHANNELS_A_PAGE = 512
 
@@ -53,10 +57,19 @@ class _Seen:
     beside: str
 
 
-def look(
+def look(services: Services, photo: ReadImage, model: str, layer: str, **how: Any) -> LayerView:
+    """One layer's channels for a photo, in turn with other visitors' photos; `how` is what `_drawn` takes by name.
+
+    Raises ResNetLabError for an unknown model, layer or class.
+    """
+    classifier = services.classifier(model)  # read from its file, maybe fetched, before anybody waits for it
+    return services.desk.run(partial(_drawn, services, photo, classifier, layer, **how))
+
+
+def _drawn(
     services: Services,
     photo: ReadImage,
-    model: str,
+    classifier: "Classifier",
     layer: str,
     *,
     scale: str = "channel",
@@ -68,16 +81,14 @@ def look(
     channel: int = 0,
     language: str = "en",
 ) -> LayerView:
-    """One layer's channels for a photo, a page or channel that does not exist becoming the nearest.
-
-    label: the class of the order by relevance, "" for the answer. Raises ResNetLabError for an unknown layer or class.
-    """
+    """A page or channel that does not exist becomes the nearest. label: the class of the order by relevance, "" for the
+    answer."""
     from resnet_core.activations.capture import describe_activation
     from resnet_core.activations.render import count_pages, render_channel, render_sheet
     from resnet_core.activations.statistics import can_be_dead, dead_channels
     from resnet_core.activations.stretching import fitting_colors
 
-    seen = _see(services, photo, model, layer, relu)
+    seen = _see(services, photo, classifier, layer, relu)
     activation, total = seen.activation, len(seen.activation)
     pages, channel = count_pages(total, CHANNELS_A_PAGE), min(max(0, channel), total - 1)
     dead = dead_channels(activation) if can_be_dead(activation, seen.beside) else None
@@ -123,26 +134,26 @@ def channel_under(
     y: float,
     shown: list[int] | None = None,
 ) -> int | None:
-    """The channel shown at a point of the sheet, in its own pixels; None between two tiles.
+    """The channel shown at a point of the sheet, in its own pixels, in turn; None between two tiles.
 
     shown: the channels on the sheet as they stand there; by index if left out.
     """
     from resnet_core.activations.render import channel_at, count_pages, render_sheet
 
-    activation = services.activations.get(services.classifier(model), photo.image, [layer])[layer]
+    asked = partial(services.activations.get, services.classifier(model), photo.image, [layer])
+    activation = services.desk.run(asked)[layer]
     page = min(max(1, page), count_pages(len(activation), CHANNELS_A_PAGE))
     found = channel_at(render_sheet(activation, page=page, limit=CHANNELS_A_PAGE), x, y)
     place = None if found is None else found - (page - 1) * CHANNELS_A_PAGE
     return shown[place] if shown and place is not None and place < len(shown) else found
 
 
-def _see(services: Services, photo: ReadImage, model: str, layer: str, relu: str) -> _Seen:
+def _see(services: Services, photo: ReadImage, classifier: "Classifier", layer: str, relu: str) -> _Seen:
     """Where no ReLU is beside the layer, its activation as it is."""
     from resnet_core.activations.layers import relu_beside
 
     if relu not in ("given", "before", "after"):
         raise ConfigError(f"There is no side “{str(relu)[:40]}” of a ReLU; choose given, before or after.")
-    classifier = services.classifier(model)
     beside = relu_beside(classifier.model, layer)
     side: Any = "given" if beside == "none" else relu
     inputs = classifier.checkpoint.preprocessing(photo.image)

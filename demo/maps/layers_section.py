@@ -122,7 +122,7 @@ def _wire_sheet(services: Services, looking: Looking, options: Options, views: V
             return card, gr.update(visible=False), None, [], "", None, gr.skip()
         drawn: dict[str, Any] = {"scale": scale, "colors": colors, "order": order, "label": wanted or "", "relu": relu}
         asked = partial(look, services, picture, name, where, channel=int(one or 0), page=int(page or 1), **drawn)
-        view = services.desk.run(partial(asked, language=language))
+        view = asked(language=language)
         pages = gr.update(visible=view.pages > 1, maximum=view.pages)
         large = gr.update(value=view.channel, alt_text=view.channel_alt)
         sheet = gr.update(value=view.sheet, alt_text=view.alt)
@@ -135,8 +135,7 @@ def _wire_sheet(services: Services, looking: Looking, options: Options, views: V
         if picture is None:
             return gr.skip()
         x, y = event.index
-        asked = partial(channel_under, services, picture, name, where, int(number or 1), x, y, shown)
-        found = services.desk.run(asked)
+        found = channel_under(services, picture, name, where, int(number or 1), x, y, shown)
         return gr.skip() if found is None else found
 
     def welcome(picture: ReadImage | None, request: gr.Request) -> Any:

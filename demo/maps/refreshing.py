@@ -46,4 +46,5 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 def hash_of(photo: ReadImage) -> str:
     """Tells a photo's pixels from another's."""
-    return hashlib.blake2b(photo.image.tobytes(), digest_size=16).hexdigest()
+    width, height = photo.image.size  # else 20×30 px of one colour would be the same as 30×20
+    return f"{width}x{height}-{hashlib.blake2b(photo.image.tobytes(), digest_size=16).hexdigest()}"

@@ -8,19 +8,25 @@ scans.stop("…")                                                 that visitor w
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
+from demo.desk import CLOSED, Desk
 from demo.services import Services
+from resnet_core.errors import DeviceError
 
 if TYPE_CHECKING:
     from resnet_core.activations.channel_scan import ChannelScan
     from resnet_core.activations.picture_sample import PictureSample
     from resnet_core.data.datasets import DatasetSpec
     from resnet_core.inference.classifier import Classifier
+
+T = TypeVar("T")
 
 SCANS_KEPT = 12  # of 2,048 channels 2.5 MB each, and eight bytes a channel and class
 SAMPLES_KEPT = 2  # sets of decoded pictures, up to 256 MB each; others come back from the disk
@@ -30,7 +36,7 @@ SPLITS = {"own_val": "val", "own_train": "train", "rendered": "val"}  # which pi
 READING, LOOKING = "reading", "looking"
 
 Told = Callable[[str, int, int], None]
-Key = tuple[str, int, str, str]  # model's name and state of its file, layer, which pictures
+Key = tuple[str, float, str, str]  # model's name, when the file was written that was read, layer, which pictures
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,9 +70,10 @@ class Scans:
         self._samples: OrderedDict[str, PictureSample] = OrderedDict()
 
     def at_hand(self, model: str, layer: str, which: str) -> Scanned | None:
-        """The finished scan; None where nobody has asked for it yet, or it failed."""
+        """The finished scan; None where nobody has asked for it yet, or it failed. Raises as loading the model does."""
+        key = self._key(self._services.classifier(model), model, layer, which)
         with self._lock:
-            known = self._known.get(self._key(model, layer, which))
+            known = self._known.get(key)
         return known.answer.result() if known and _succeeded(known) else None
 
     def find(self, model: str, layer: str, which: str, *, session: str, told: Told) -> Scanned:
@@ -83,6 +90,8 @@ class Scans:
             try:
                 return scanning.answer.result(timeout=LOOK_AGAIN)
             except TimeoutError:
+                if scanning.answer.done():  # the work's own, such as a disk's, or the scan came at this very moment
+                    return scanning.answer.result()
                 told(scanning.stage, scanning.done, scanning.total)
             with self._lock:
                 gone = session not in scanning.waiting
@@ -139,14 +148,12 @@ class Scans:
         services = self._services
         return own_pictures(classifier.checkpoint, services.data_dir, allow_paths=services.local)
 
-    def _key(self, model: str, layer: str, which: str) -> Key:
-        from resnet_core.inference.catalog import IMAGENET, checkpoint_path
-
-        path = None if model.startswith(IMAGENET) else checkpoint_path(model, self._services.store)
-        return model, path.stat().st_mtime_ns if path and path.is_file() else 0, layer, which
+    def _key(self, classifier: Classifier, model: str, layer: str, which: str) -> Key:
+        """By the file that was read; the one that lies there now may be a newer one."""
+        return model, self._services.stamp_of(classifier), layer, which
 
     def _begin(self, classifier: Classifier, model: str, layer: str, which: str, session: str) -> _Scanning:
-        dataset, key = self.dataset(classifier, which), self._key(model, layer, which)
+        dataset, key = self.dataset(classifier, which), self._key(classifier, model, layer, which)
         with self._lock:
             known = self._known.get(key)
             if known and known.fingerprint == dataset.fingerprint and not _over(known):
@@ -181,13 +188,33 @@ class Scans:
                 sample,
                 layer,
                 progress=lambda done, total: told(LOOKING, done, total),
-                in_turn=self._services.desk.run,
+                in_turn=partial(patiently, self._services.desk, gone=lambda: not scanning.waiting),
                 stopped=lambda: not scanning.waiting,
             )
         except BaseException as error:  # whoever waits raises it; the next who asks tries again
             scanning.answer.set_exception(error)
         else:
             scanning.answer.set_result(Scanned(scan=scan, dataset=dataset, split=split))
+
+
+def patiently(desk: Desk, work: Callable[[], T], *, gone: Callable[[], bool]) -> T:
+    """What `work()` returns, at the desk; where too many wait there, a piece of a long work comes again a little later.
+
+    Raises what the work raises, and the desk's DeviceError once it is closed or everybody has `gone`.
+    """
+    begun = threading.Event()
+
+    def begin() -> T:
+        begun.set()
+        return work()
+
+    while True:
+        try:
+            return desk.run(begin)
+        except DeviceError as refused:
+            if begun.is_set() or str(refused) == CLOSED or gone():
+                raise
+        time.sleep(LOOK_AGAIN)
 
 
 def _succeeded(scanning: _Scanning) -> bool:

@@ -36,16 +36,15 @@ def switched_json(
     from resnet_core.activations.residual import list_blocks
     from resnet_core.activations.switching import compare_answers, switches
 
-    off = switches(without_branch, without_skip)
+    off, classifier = switches(without_branch, without_skip), services.classifier(model)
 
     def work() -> dict[str, Any]:
-        twin = services.private_copies.of(services.classifier(model))
+        twin = services.private_copies.of(classifier)
         switched = compare_answers(twin, photo.image, off)
         both = {"before": switched.before, "after": switched.after}
         told = {key: [dataclasses.asdict(each) for each in result.predictions] for key, result in both.items()}
         return {"model": model, "off": off, "blocks": list(list_blocks(twin.model)), **told}
 
-    services.ready()
     return services.desk.run(work)
 
 

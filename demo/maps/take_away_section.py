@@ -3,7 +3,6 @@
 import os
 import re
 import secrets
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +40,8 @@ def take_away_section(services: Services, looking: Looking, options: Any) -> Non
             if picture is None:
                 raise ConfigError(say("maps_take_no_photo", language))
             how = {"scale": scale, "colors": colors, "order": order, "label": wanted or "", "relu": relu}
-            work = partial(maps_file, services, picture, name, layer, form, page=int(page or 1), **how)
-            path = keep(services.desk.run(work), file_name(name, layer, form), Path(file.GRADIO_CACHE))
+            content = maps_file(services, picture, name, layer, form, page=int(page or 1), **how)
+            path = keep(content, file_name(name, layer, form), Path(file.GRADIO_CACHE))
             size = path.stat().st_size
             shown = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
             words = say("maps_take_ready", language, name=path.name, size=shown)
@@ -75,7 +74,8 @@ def maps_file(
 ) -> bytes:
     """The file of that kind: "png" and "npz" of the layer, "webp" of all stages; `layers` instead of those, if given.
 
-    Raises ResNetLabError.
+    Only the network's work is done in turn with other visitors' photos: packing takes longer than that. Raises
+    ResNetLabError.
     """
     from demo.maps.layer_view import look
     from resnet_core.activations.film import make_film
@@ -89,13 +89,14 @@ def maps_file(
     if form == "png":
         view = look(services, photo, model, layer, order=order, label=label, relu=relu, page=page, **drawn)
         return encode_sheet(view.sheet)
-    classifier, cache = services.classifier(model), services.activations
+    classifier, cache, in_turn = services.classifier(model), services.activations, services.desk.run
     if form == "webp":
         ranked = "index" if order == "relevance" else order  # which class would a film be about
-        return make_film(cache, classifier, photo.image, layers or (), order=ranked, **drawn)
+        return make_film(cache, classifier, photo.image, layers or (), order=ranked, in_turn=in_turn, **drawn)
     names = layers or [layer]
-    side: Any = relu if all(relu_beside(classifier.model, name) != "none" for name in names) else "given"
-    return write_npz(take_maps(cache, classifier, photo.image, names, model=model, relu=side))
+    beside = in_turn(lambda: [relu_beside(classifier.model, name) for name in names])
+    side: Any = "given" if "none" in beside else relu
+    return write_npz(take_maps(cache, classifier, photo.image, names, model=model, relu=side, in_turn=in_turn))
 
 
 def file_name(model: str, layer: str, form: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from demo.maps.looking import Looking
+from demo.maps.newest import Newest
 from demo.maps.refreshing import QUIET, hash_of, refreshed_with
 from demo.maps.where_view import WhereLook, look_where, trust_html
 from demo.markup import escape
@@ -44,7 +45,7 @@ def where_section(services: Services, looking: Looking) -> None:
         maps = gr.HTML(_note(say("where_no_photo")), elem_id="where-maps")
         test = gr.Button(label("where_trust"), elem_id="where-trust-button")
         trust = gr.HTML(_note(say("where_unasked")), elem_id="where-trust")
-    refresh = refreshed_with(looking, "where-body")
+    refresh, tests = refreshed_with(looking, "where-body"), Newest()
     outputs = [maps, wanted, against, trust, about]
 
     @failing_in_a_sentence
@@ -53,12 +54,13 @@ def where_section(services: Services, looking: Looking) -> None:
         request: gr.Request,
     ) -> tuple[Any, ...]:  # fmt: skip
         language = language_of(request)
+        tests.stop(str(request.session_hash))  # a verdict on what is no longer shown helps nobody
         if picture is None:
             return _note(say("where_no_photo", language)), gr.skip(), gr.skip(), "", ""
         now = f"{name}/{hash_of(picture)}"
         asked = partial(look_where, services, picture, name, layer, method=how, language=language)
         try:  # another photo is asked about its own answer, another layer or method about the class that was chosen
-            look = services.desk.run(partial(asked, wanted=first if now == before else None, against=other or None))
+            look = asked(wanted=first if now == before else None, against=other or None)
         except ModelError as error:  # a layer without places is no mishap: the sentence stands where the map would
             return _note(str(error)), gr.skip(), gr.skip(), "", gr.skip()
         return look.html, *_choices(look, language), _note(say("where_unasked", language)), now
@@ -66,12 +68,21 @@ def where_section(services: Services, looking: Looking) -> None:
     @failing_in_a_sentence
     def tested(
         picture: ReadImage | None, name: str, layer: str, how: str, first: str | None, request: gr.Request
-    ) -> str:
+    ) -> Any:
+        from resnet_core.activations.turns import WorkStopped
+
         language = language_of(request)
         if picture is None:
             raise ConfigError(say("where_no_photo", language))
+        stopped = tests.begin(session := str(request.session_hash))
         asked = partial(trust_html, services, picture, name, layer, method=how, wanted=first, language=language)
-        return services.desk.run(asked)
+        try:
+            return asked(stopped=stopped)
+        except WorkStopped:
+            return gr.skip()
+        finally:
+            if not stopped():
+                tests.stop(session)
 
     looked = [looking.photo, looking.model, looking.layer, method]
     # "always_last": the photo may change while maps are made, and those of the newest must follow

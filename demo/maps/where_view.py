@@ -1,6 +1,8 @@
 """What the Where part shows: a heat map over the photo, two classes told apart, and whether the map may be trusted."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -43,7 +45,7 @@ def look_where(
 ) -> WhereLook:
     """Where the network looked for `wanted` (None: its answer), and beside it why not `against`, if one is named.
 
-    Raises ResNetLabError.
+    Only the passes of the network are done at the desk. Raises ResNetLabError.
     """
     from resnet_core.activations.gradcam import square_under
     from resnet_core.activations.heat import heat_map
@@ -51,14 +53,14 @@ def look_where(
     classifier = services.classifier(model)
     names = classifier.class_names
     if wanted not in names:
-        wanted = classifier.classify(photo.image, top_k=1).predictions[0].label
+        wanted = services.classify(model, photo.image, top_k=1).predictions[0].label
     other = against if against in names and against != wanted else None
     inputs, index = classifier.checkpoint.preprocessing(photo.image)[None], names.index(wanted)
     square = image_address(square_under(photo.image, classifier.checkpoint.preprocessing, SIDE), "JPEG", quality=88)
-    found = heat_map(classifier.model, inputs, layer, index, method=method)
+    found = heat_map(classifier.model, inputs, layer, index, method=method, in_turn=services.desk.run)
     figures = _heat_figure(square, found, wanted, layer, language)
     if other is not None:
-        figures += _contrast_figure(classifier, inputs, square, layer, wanted, other, language)
+        figures += _contrast_figure(services, classifier, inputs, square, layer, wanted, other, language)
     return WhereLook(html=f'<div class="why-maps">{figures}</div>', class_names=names, wanted=wanted, against=other)
 
 
@@ -74,12 +76,20 @@ def _heat_figure(square: str, found: Any, wanted: str, layer: str, language: str
 
 
 def _contrast_figure(
-    classifier: Any, inputs: Any, square: str, layer: str, wanted: str, other: str, language: str
+    services: Services,
+    classifier: Any,
+    inputs: Any,
+    square: str,
+    layer: str,
+    wanted: str,
+    other: str,
+    language: str,
 ) -> str:
     from resnet_core.activations.contrast import contrast_layer, contrast_map
 
     names = classifier.class_names
-    signed = contrast_map(classifier.model, inputs, layer, names.index(wanted), names.index(other))[0]
+    asked = partial(contrast_map, classifier.model, inputs, layer, names.index(wanted), names.index(other))
+    signed = services.desk.run(asked)[0]
     words = {"label": wanted, "other": other, "layer": layer}
     return _figure(
         square,
@@ -113,20 +123,29 @@ def _scale(kind: str, low: str, high: str) -> str:
 
 
 def trust_html(
-    services: Services, photo: ReadImage, model: str, layer: str, *, method: str, wanted: str | None, language: str
+    services: Services,
+    photo: ReadImage,
+    model: str,
+    layer: str,
+    *,
+    method: str,
+    wanted: str | None,
+    language: str,
+    stopped: Callable[[], bool] | None = None,
 ) -> str:
     """The verdict on a map, what it looks like with random weights, and the photo being covered.
 
-    Raises ResNetLabError.
+    Only the passes of the networks are done at the desk. Raises ResNetLabError, WorkStopped once `stopped()` is true.
     """
     from resnet_core.activations.heat import trust_heat
 
     classifier = services.classifier(model)
     names = classifier.class_names
     if wanted not in names:
-        wanted = classifier.classify(photo.image, top_k=1).predictions[0].label
+        wanted = services.classify(model, photo.image, top_k=1).predictions[0].label
     inputs = classifier.checkpoint.preprocessing(photo.image)[None]
-    test = trust_heat(classifier.model, inputs, layer, names.index(wanted), method=method)
+    index, turns = names.index(wanted), services.desk.run
+    test = trust_heat(classifier.model, inputs, layer, index, method=method, in_turn=turns, stopped=stopped)
     return (
         f'<div class="trust">{_verdict_html(test, wanted, language)}{_cascade_html(test, language)}'
         f"{_deletion_html(test, wanted, language)}</div>"

@@ -174,8 +174,10 @@ def _block_end(
     from resnet_core.activations.residual import block_parts
 
     parts = block_parts(network, inputs, name)
-    branch, value = float(parts.branch[0][at]), float(parts.output[0][at])
-    identity = None if parts.identity is None else float(parts.identity[0][at])
+    value = float(parts.output[0][at])
+    # the published tutorial network's shortcut is larger than its branch, which is then stretched over it
+    branch = float(parts.branch[0].expand_as(parts.output[0])[at])
+    identity = None if parts.identity is None else float(parts.identity[0].expand_as(parts.output[0])[at])
     total = branch + (identity or 0.0)
     result = max(0.0, total)
     told = _number(branch) if identity is None else f"{_number(identity)} {_signed(branch)}"

@@ -8,8 +8,10 @@ from demo.change_section import AS_IT_IS, followed_run
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services, run_choices
 from demo.text import label, language_of, say
+from demo.training.form_values import check_name
 from demo.typed_numbers import number, whole
-from resnet_core.errors import DataChangedError, RunError
+from resnet_core.data.image_gate import visible_text
+from resnet_core.errors import ConfigError, DataChangedError, RunError
 from resnet_core.training.config import AUGMENTATIONS
 
 
@@ -19,7 +21,8 @@ def kept_choices(services: Services, run_id: str) -> list[tuple[str, str]]:
         run = services.store.get(followed_run(services, run_id))
     except RunError:
         return []
-    accuracy = {event["epoch"]: event["val_top1"] for event in run.events() if event["event"] == "EpochEnded"}
+    ended = [event for event in run.events() if event["event"] == "EpochEnded"]
+    accuracy = {event["epoch"]: event["val_top1"] for event in ended if event["val_top1"] is not None}
     kept = run.kept_epochs()
     return [(f"{epoch} · {accuracy[epoch]:.1%}" if epoch in accuracy else str(epoch), str(epoch)) for epoch in kept]
 
@@ -35,7 +38,10 @@ def fork_section(services: Services, run: Any, board: Any) -> None:
     with gr.Accordion(label("fork_title"), open=False, elem_id="run-fork") as section:
         gr.Markdown(label("fork_hint"), elem_id="fork-hint")
         with gr.Row():
-            epoch = gr.Dropdown([], label=label("fork_epoch"), min_width=180, elem_id="fork-epoch")
+            epoch = gr.Dropdown(
+                [], label=label("fork_epoch"), min_width=180, elem_id="fork-epoch",
+                allow_custom_value=True,  # the choices live in the session: a restarted app has none of them
+            )  # fmt: skip
             rate = _typed("learning_rate", "fork-rate")
             epochs = _typed("epochs", "fork-epochs")
         with gr.Row():
@@ -58,10 +64,13 @@ def fork_section(services: Services, run: Any, board: Any) -> None:
         language, parent = language_of(request), followed_run(services, run_id)
         if not chosen:
             raise RunError(say("fork_no_epoch", language))
-        wanted = f"{parent}/{chosen}"
+        after, wanted = whole(chosen), f"{parent}/{chosen}"
+        if not isinstance(after, int):
+            raise ConfigError(f"“{visible_text(chosen, 40)}” is no epoch; choose one of the list.")
         try:
             settings = branch_settings(*typed)
-            begun = services.runner.fork(parent, int(chosen), anyway=mark == wanted, **settings).run_id
+            check_name(settings.get("name"))
+            begun = services.runner.fork(parent, after, anyway=mark == wanted, **settings).run_id
         except DataChangedError as error:
             gr.Warning(f"{error} {say('press_again', language)}", duration=15)
             return (gr.skip(), gr.skip(), wanted, *typed)

@@ -10,9 +10,12 @@ from typing import Any
 
 from demo.text import say
 from demo.typed_numbers import number, whole
+from resnet_core.data.images import display_name
 from resnet_core.errors import ConfigError
+from resnet_core.processor import read_cores
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.presets import PRESETS, make_config
+from resnet_core.training.run_notes import MAX_NAME
 
 AUTO = ""  # a setting left to `resolve`
 LARGEST_EXACT = 2**53  # beyond, a browser's number is no longer exact
@@ -62,7 +65,7 @@ def read_others(text: str) -> dict[str, Any]:
         others = None
     if not isinstance(others, dict) or set(others) & (set(FIELDS) - {"seed"}):
         raise ConfigError("The loaded settings were damaged on their way; load them again.")
-    return others
+    return {field: value for field, value in others.items() if field not in NOT_CARRIED}
 
 
 def form_from_config(config: TrainConfig) -> tuple[tuple[Any, ...], str]:
@@ -92,9 +95,39 @@ def shown_by_preset(preset: str, dataset: str) -> tuple[Any, ...]:
 
 
 def check_allowed(config: TrainConfig, *, local: bool) -> None:
-    """Raises ConfigError where somebody at another machine names a file of this one."""
-    if config.init_from and not local:
+    """Raises ConfigError where somebody at another machine names a file of this one, or asks too much of it."""
+    if local:
+        return
+    if config.init_from:
         raise ConfigError("init_from names a file of this machine; only people at it may do that.")
+    cores = read_cores().usable
+    for field in ("processes", "num_threads"):
+        if (getattr(config, field) or 0) > cores:
+            raise ConfigError(f"{field} must be at most {cores}, the cores of the machine that trains.")
+
+
+def check_name(name: Any) -> None:
+    """Raises ConfigError for a run's name that no list has room for."""
+    if isinstance(name, str) and len(name) > MAX_NAME:
+        raise ConfigError(f"The name of a run has at most {MAX_NAME} characters, not {len(name):,}.")
+
+
+def shareable(config: TrainConfig, *, local: bool) -> TrainConfig:
+    """The settings as they may be shown: to people elsewhere files of this machine by their name alone."""
+    return config if local else config.replace(**_names_only(config.to_json()))
+
+
+def shareable_event(event: dict[str, Any], *, local: bool) -> dict[str, Any]:
+    """The same for an event of a run."""
+    settings = event.get("settings")
+    if local or not isinstance(settings, dict):
+        return event
+    return {**event, "settings": {**settings, **_names_only(settings)}}
+
+
+def _names_only(settings: dict[str, Any]) -> dict[str, str]:
+    paths = {field: settings.get(field) for field in ("dataset", "init_from")}
+    return {field: display_name(path) for field, path in paths.items() if isinstance(path, str) and path}
 
 
 def others_in_words(others: str, language: str) -> str:

@@ -1,9 +1,17 @@
 """The schedule of a run as a small picture, drawn on the server: learning rate, picture size, frozen stages."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from demo.markup import escape
 from demo.text import say
+from resnet_core.data.images import display_name
 from resnet_core.training.config import FREEZE
-from resnet_core.training.preview import Preview
+
+if TYPE_CHECKING:
+    from resnet_core.training.preview import Preview  # which imports torch
 
 WIDTH, HEIGHT = 320, 60  # px of the curve's field
 LEFT, RIGHT, TOP = 44, 8, 8
@@ -33,6 +41,7 @@ def summary(planned: Preview, language: str) -> str:
     return say(
         "plan_summary",
         language,
+        data=display_name(Path(config.dataset).name),
         network=planned.network,
         size=config.image_size,
         epochs=config.epochs,

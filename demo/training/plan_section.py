@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,6 +15,7 @@ from demo.training.form_values import others_in_words
 from demo.training.plan_picture import plan_picture, summary
 from demo.training.start_form import StartForm, wanted
 from resnet_core.data.datasets import DatasetSpec, load_dataset
+from resnet_core.data.images import display_name
 from resnet_core.errors import ResNetLabError
 from resnet_core.training.config import TrainConfig
 
@@ -87,7 +89,8 @@ def _told(config: TrainConfig, dataset: DatasetSpec, language: str) -> str:
     planned = preview(config, dataset, where)
     if config.budget_minutes:
         minutes, schedule = f"{config.budget_minutes:g}", planned.config.schedule
-        return _note(say("plan_budget", language, minutes=minutes, schedule=schedule))
+        data = display_name(Path(config.dataset).name)
+        return _note(say("plan_budget", language, data=data, minutes=minutes, schedule=schedule))
     why = "".join(f"<li>{escape(note)}</li>" for note in planned.notes)
     head = f"<summary>{escape(say('plan_why', language))}</summary>"
     reasons = f'<details class="plan-why">{head}<ul>{why}</ul></details>'

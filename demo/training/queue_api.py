@@ -8,6 +8,7 @@ import gradio as gr
 
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services
+from demo.training.form_values import check_name
 from demo.training.queue_section import queue_rows
 from resnet_core.errors import ConfigError, DataChangedError, RunError
 
@@ -38,6 +39,7 @@ def add_queue_api(services: Services) -> None:
         given = {str(name): value for name, value in (settings or {}).items()}
         if "anyway" in given:
             raise ConfigError("anyway is no setting; give it beside them.")
+        check_name(given.get("name"))
         with advising_anyway():
             begun = services.runner.fork(run_id, _whole(epoch, "epoch"), anyway=anyway is True, **given)
         return {"run_id": begun.run_id, "queued": begun.run_id in services.queued()}

@@ -1,6 +1,6 @@
 """“Find a learning rate”: a short scan with the form's settings, its curve, and a button that takes the suggestion."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -10,14 +10,16 @@ from demo.services import Services
 from demo.text import label, language_of, say
 from demo.training.rate_picture import scan_picture
 from demo.training.start_form import StartForm, wanted
-from resnet_core.data.cache import Progress
 from resnet_core.data.datasets import load_dataset
 from resnet_core.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from resnet_core.data.cache import Progress  # which imports torch
 
 SCANS: dict[str, Any] = {"concurrency_id": "rate-scan", "concurrency_limit": 4}
 
 
-def scan_rates(services: Services, config: TrainConfig, progress: Progress | None = None) -> tuple[Any, TrainConfig]:
+def scan_rates(services: Services, config: TrainConfig, progress: "Progress | None" = None) -> tuple[Any, TrainConfig]:
     """The scan of these settings, and the settings as they were chosen. Raises RunError while a run trains."""
     runner = services.runner
     from resnet_core.training.rate_finder import find_learning_rate
@@ -25,7 +27,7 @@ def scan_rates(services: Services, config: TrainConfig, progress: Progress | Non
 
     dataset = load_dataset(config.dataset, data_dir=services.data_dir, seed=config.seed)
 
-    def work(told: Progress) -> tuple[Any, TrainConfig]:
+    def work(told: "Progress") -> tuple[Any, TrainConfig]:
         session = Session(config.replace(budget_minutes=0.0), dataset, progress=told)
         return find_learning_rate(session, progress=told), session.config
 

@@ -8,6 +8,7 @@ from demo.change_section import followed_run
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services
 from demo.text import label
+from demo.training.form_values import shareable
 from demo.training.settings_section import file_stem
 from demo.training.take_file import take_file
 from resnet_core.errors import RunError
@@ -45,7 +46,11 @@ def repeat_section(services: Services, run: Any) -> None:
 
     @failing_in_a_sentence
     def line(run_id: str) -> str:
-        return quoted(train_command(shown(run_id).config()))
+        try:
+            config = shown(run_id).config()
+        except RunError:  # nobody asked: no run is left, or this one is just being deleted
+            return ""
+        return quoted(train_command(shareable(config, local=services.local)))
 
     @failing_in_a_sentence
     def train_script(run_id: str) -> dict[str, str]:
@@ -54,7 +59,7 @@ def repeat_section(services: Services, run: Any) -> None:
 
     @failing_in_a_sentence
     def asked(run_id: str) -> dict[str, str]:
-        config = shown(run_id).config()
+        config = shareable(shown(run_id).config(), local=services.local)
         return {"name": f"{file_stem(config)}.json", "text": write_settings(config)}
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}

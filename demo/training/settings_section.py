@@ -10,7 +10,7 @@ from demo.change_section import followed_run
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services
 from demo.text import label, language_of, say
-from demo.training.form_values import check_allowed, form_from_config
+from demo.training.form_values import check_allowed, form_from_config, shareable
 from demo.training.start_form import StartForm, data_choices, wanted
 from demo.training.take_file import take_file
 from resnet_core.errors import ConfigError
@@ -30,7 +30,7 @@ def settings_section(services: Services, form: StartForm, run: Any) -> None:
 
     @failing_in_a_sentence
     def written(*values: Any) -> dict[str, str]:
-        config = wanted(services, *values)
+        config = shareable(wanted(services, *values), local=services.local)
         return {"name": f"{file_stem(config)}.json", "text": write_settings(config)}
 
     @failing_in_a_sentence
@@ -43,7 +43,7 @@ def settings_section(services: Services, form: StartForm, run: Any) -> None:
     def from_run(run_id: str, request: gr.Request) -> tuple[Any, ...]:
         return fill(services, services.store.get(followed_run(services, run_id)).config(), request)
 
-    filled = [form.own_folder, form.others, *form.fields.values()]
+    filled = [form.own_folder, form.others, *form.fields.values(), form.own_zip]
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     take_file(save, written, form.inputs)
     load.upload(from_file, load, filled, **quiet)
@@ -51,8 +51,8 @@ def settings_section(services: Services, form: StartForm, run: Any) -> None:
 
 
 def fill(services: Services, config: TrainConfig, request: gr.Request | None) -> tuple[Any, ...]:
-    """Values of the folder box, of what travels beside the form, and of its fields. Raises ConfigError where somebody
-    at another machine names files of this one."""
+    """Values of the folder box, of what travels beside the form, of its fields, and of the zip box: none, since its
+    pictures would win. Raises ConfigError where somebody at another machine names files of this one."""
     check_allowed(config, local=services.local)
     values, others = form_from_config(config)
     named = [name for _, name in data_choices(services)]
@@ -61,7 +61,7 @@ def fill(services: Services, config: TrainConfig, request: gr.Request | None) ->
         raise ConfigError("These settings name a data set that is not here; upload its pictures as a zip instead.")
     shown = (gr.skip() if folder else values[0], *values[1:])
     gr.Info(say("form_loaded", language_of(request)), duration=5)
-    return (folder, others, *shown)
+    return (folder, others, *shown, None)
 
 
 def file_stem(config: TrainConfig) -> str:

@@ -1,5 +1,6 @@
 """The left column of the training tab: what a run shall be, and the buttons that start and steer it."""
 
+import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +13,13 @@ from demo.training.form_values import (
     FIELDS,
     SHOWN_BY_PRESET,
     check_allowed,
+    check_name,
     config_from_form,
     shown_by_preset,
 )
 from demo.uploads import keep_upload
 from resnet_core.data.datasets import list_datasets
-from resnet_core.device import offered_devices
+from resnet_core.errors import DeviceError
 from resnet_core.models.zoo import get_architecture, list_models
 from resnet_core.training.config import (
     AUGMENTATIONS,
@@ -32,6 +34,8 @@ from resnet_core.training.config import (
 )
 from resnet_core.training.presets import PRESET_TITLES
 from resnet_core.training.thawing import GRADUAL
+
+DEVICES = ("auto", "cpu", "cuda", "mps")  # those a form can name before torch is there
 
 
 class StartForm(NamedTuple):
@@ -63,12 +67,23 @@ def wanted(
         own = folder.strip()
     config = config_from_form(values, others=others, own_data=own)
     check_allowed(config, local=services.local)
+    check_name(config.name)
     return config
 
 
 def data_choices(services: Services) -> list[tuple[str, str]]:
     """(title, name) of the named data sets that are here."""
     return [(entry.title, entry.name) for entry in list_datasets(services.data_dir) if entry.available]
+
+
+def device_choices(services: Services) -> Any:
+    """The update of the list of devices: those that torch finds, as soon as it is there."""
+    with contextlib.suppress(DeviceError):  # a torch that does not load is told where it is needed
+        services.ready()
+        from resnet_core.device import offered_devices
+
+        return gr.update(choices=list(offered_devices()))
+    return gr.skip()
 
 
 def start_form(services: Services) -> StartForm:
@@ -94,6 +109,7 @@ def start_form(services: Services) -> StartForm:
             tools = gr.Column()  # for what is done with the form as a whole
         others = gr.Textbox("", visible=False)
     fields = {name: built[name] for name in FIELDS}
+    _choose_one(fields["dataset"], own_zip, own_folder)
     form = StartForm(fields, others, own_zip, own_folder, start, controls, plan, tools)
     _wire_preset(form)
     return form
@@ -192,7 +208,7 @@ def _learning_fields() -> dict[str, Any]:
 def _machine_fields() -> dict[str, Any]:
     with _group("form_machine"):
         with gr.Row():
-            device = _choice("device", offered_devices(), allow_custom_value=True, min_width=120)
+            device = _choice("device", DEVICES, allow_custom_value=True, min_width=120)
             precision = _choice("precision", ("auto", "fp32", "bf16", "fp16"), min_width=120)
         with gr.Row():
             memory_format = _choice("memory_format", MEMORY_FORMATS, min_width=120)
@@ -234,6 +250,12 @@ def _typed(key: str, elem_id: str, *, placeholder: str = "auto", **options: Any)
     return gr.Textbox(
         "", label=label(key), placeholder=placeholder, min_width=70, max_lines=1, elem_id=elem_id, **options
     )
+
+
+def _choose_one(dataset: gr.Dropdown, own_zip: gr.File, own_folder: gr.Textbox) -> None:
+    """Who chooses a named data set does not mean the pictures given before, which would win."""
+    quiet: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+    dataset.input(lambda: (None, ""), None, [own_zip, own_folder], **quiet)
 
 
 def _wire_preset(form: StartForm) -> None:

@@ -146,14 +146,20 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "where_little": ("little", "弱"),
     "where_much": ("much", "强"),
     "where_unasked": (
-        "A heat map is drawn for any network, even one that knows nothing. The test takes a second or two.",
-        "任何网络都能画出热力图，哪怕它什么都不懂。测试需要一两秒。",
+        "A heat map is drawn for any network, even one that knows nothing. The test takes a few seconds, of "
+        "a very deep network minutes; choosing something else stops it.",
+        "任何网络都能画出热力图，哪怕它什么都不懂。测试需要几秒，很深的网络需要几分钟；改选别的内容即可停止。",
     ),
     "where_trusted": ("This map passed both tests.", "这张图通过了两项测试。"),
     "where_distrusted": ("Do not trust this map.", "不要相信这张图。"),
     "where_reason_empty": (
         "It is empty: no place speaks for “{label}” at this layer.",
         "它是空的：该层没有支持“{label}”的地方。",
+    ),
+    "where_reason_unclear": (
+        "The test came upon numbers that are none, in this network or in one with random weights, so it "
+        "proves nothing.",
+        "测试中出现了无效数值（来自该网络或权重随机的网络），因此无法证明任何事情。",
     ),
     "where_reason_survives": (
         "It hardly changes when all weights are random ({likeness} alike, where 1 is the same), so it does not show "

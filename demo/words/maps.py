@@ -116,6 +116,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "How channel {channel} of {layer} weighs its {count} incoming channels: orange adds, blue takes away.",
         "{layer} 的通道 {channel} 如何加权 {count} 个输入通道：橙色为正，蓝色为负。",
     ),
+    "maps_kernel_shown": (
+        "Drawn are those of channels {first} to {last}; another number of the incoming channel brings the others.",
+        "图中为通道 {first} 至 {last} 的卷积核；更改输入通道编号可查看其余部分。",
+    ),
     "maps_kernel_numbers": (
         "Channel {channel}, incoming channel {incoming} of {count}:",
         "通道 {channel}，输入通道 {incoming}（共 {count} 个）：",

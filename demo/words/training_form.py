@@ -43,13 +43,15 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "form_loaded": ("The settings are in the form; Start trains with them.", "设置已填入表单，点击“开始”即可训练。"),
     "plan_epochs": ("epochs", "轮"),
     "plan_summary": (
-        "{network}, {size} px, {epochs} epochs of {steps} steps, batch {batch}, {optimizer}, {schedule} up to {rate}",
-        "{network}，{size} 像素，{epochs} 轮 × {steps} 步，批大小 {batch}，{optimizer}，{schedule}，最高 {rate}",
+        "{data}: {network}, {size} px, {epochs} epochs of {steps} steps, batch {batch}, "
+        "{optimizer}, {schedule} up to {rate}",
+        "{data}：{network}，{size} 像素，{epochs} 轮 × {steps} 步，批大小 {batch}，"
+        "{optimizer}，{schedule}，最高 {rate}",
     ),
     "plan_budget": (
-        "{minutes} minutes: network, size and epochs are chosen by the speed measured at the start; "
+        "{data}, {minutes} minutes: network, size and epochs are chosen by the speed measured at the start; "
         "the learning rate then runs through {schedule} in that time.",
-        "{minutes} 分钟：网络、尺寸和轮数按开始时测得的速度选择；学习率在这段时间内走完 {schedule}。",
+        "{data}，{minutes} 分钟：网络、尺寸和轮数按开始时测得的速度选择；学习率在这段时间内走完 {schedule}。",
     ),
     "plan_pending": ("The plan appears once the network is loaded.", "网络加载后显示计划。"),
     "plan_impossible": ("So it cannot start: {reason}", "无法开始：{reason}"),

@@ -9,6 +9,7 @@ time, each with another channel at zero.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,11 @@ from torch import Tensor, nn
 from resnet_core.activations.capture import capture_activations, fitting_inputs, observing, run_forward
 from resnet_core.activations.gradcam import check_spatial, class_scores
 from resnet_core.activations.layers import find_layers, list_layers
+from resnet_core.activations.turns import InTurn, at_once
 from resnet_core.models.describe import describe
 
-COPIES = 32  # of the photo that pass through the rest of the network together
+COPIES = 32  # of the photo that pass through the rest of the network together, at most
+COPIED_BYTES = 64 << 20  # of the layer's activation in all copies: a ResNet-50's first layer alone has 3.2 MB
 BUDGET = 40e9  # multiply-accumulates: about a second on two cores
 FEWEST = 32  # channels that are tried however dear they are
 
@@ -33,7 +36,13 @@ class AblationHeat:
 
 
 def ablation_cam(
-    model: nn.Module, inputs: Tensor, layer: str, class_index: int | None = None, *, limit: int | None = None
+    model: nn.Module,
+    inputs: Tensor,
+    layer: str,
+    class_index: int | None = None,
+    *,
+    limit: int | None = None,
+    in_turn: InTurn = at_once,
 ) -> AblationHeat:
     """Return where inputs [N,3,H,W] speak for a class at a layer: the sum of its channels, each weighted by how much
     the class's logit falls without it, through a ReLU and scaled to a maximum of 1.
@@ -41,13 +50,15 @@ def ablation_cam(
     class_index None means each picture's predicted class. Only the `limit` channels of largest mean magnitude are
     tried, None as many as about a second allows. Each weight is the plain difference: the paper divides them all by the
     logit, which leaves the map as it is, but would turn it upside down where the logit is below zero. The network is
-    given back as it was. Raises ModelError as `grad_cam` does.
+    given back as it was. Every pass of the network is one piece of work for `in_turn`. Raises ModelError as `grad_cam`
+    does.
     """
-    modules = find_layers(model, [layer])
-    limit = affordable(model, (inputs.shape[-2], inputs.shape[-1]), layer) if limit is None else limit
+    modules = in_turn(partial(find_layers, model, [layer]))
+    if limit is None:
+        limit = in_turn(partial(affordable, model, (inputs.shape[-2], inputs.shape[-1]), layer))
     maps, used, channels = [], 0, 0
     for image in inputs.split(1):  # type: ignore[no-untyped-call]
-        signed, used, channels = _signed_map(model, modules, image, layer, class_index, limit)
+        signed, used, channels = _signed_map(model, modules, image, layer, class_index, limit, in_turn)
         maps.append(signed)
     heat = torch.stack(maps).relu()
     peak = heat.amax(dim=(1, 2), keepdim=True)
@@ -70,21 +81,27 @@ def _signed_map(
     layer: str,
     class_index: int | None,
     limit: int,
+    in_turn: InTurn,
 ) -> tuple[Tensor, int, int]:
-    activation = capture_activations(model, image, [layer])[layer]
+    activation = in_turn(partial(capture_activations, model, image, [layer]))[layer]
     check_spatial(layer, activation)
     strength = activation[0].abs().mean(dim=(1, 2)).nan_to_num()
     chosen = strength.sort(descending=True, stable=True).indices[:limit].sort().values
-    whole = _logits_without(model, modules, image, [[]])
+    whole = in_turn(partial(_logits_without, model, modules, image, [[]]))
     index = int(whole.argmax()) if class_index is None and whole.ndim == 2 else class_index
     score = class_scores(whole, index)
-    drops = [
-        score - class_scores(_logits_without(model, modules, image, [[each] for each in part.tolist()]), index)
-        for part in chosen.split(COPIES)  # type: ignore[no-untyped-call]
-    ]
+    drops = []
+    for part in chosen.split(_copies(activation)):  # type: ignore[no-untyped-call]
+        left_out = [[each] for each in part.tolist()]
+        drops.append(score - class_scores(in_turn(partial(_logits_without, model, modules, image, left_out)), index))
     weights = torch.cat(drops).nan_to_num().cpu()
     signed = (weights[:, None, None] * activation[0, chosen]).sum(dim=0).nan_to_num()
     return signed, len(chosen), len(strength)
+
+
+def _copies(activation: Tensor) -> int:
+    """How many copies of an activation go through the network together."""
+    return min(COPIES, max(1, COPIED_BYTES // (activation.numel() * activation.element_size())))
 
 
 def _logits_without(

@@ -6,6 +6,7 @@ and not single pixels, in random orders too: scattered pixels would be a pattern
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch.nn import functional
 
 from resnet_core.activations.capture import fitting_inputs, observing, run_forward
 from resnet_core.activations.gradcam import class_scores
+from resnet_core.activations.turns import InTurn, at_once
 from resnet_core.device import make_generator
 
 ORDERS = 9  # random orders
@@ -49,12 +51,19 @@ class Deletion:
 
 
 def delete(
-    model: nn.Module, inputs: Tensor, class_index: int, heat: Tensor, *, seed: int = 0, orders: int = ORDERS
+    model: nn.Module,
+    inputs: Tensor,
+    class_index: int,
+    heat: Tensor,
+    *,
+    seed: int = 0,
+    orders: int = ORDERS,
+    in_turn: InTurn = at_once,
 ) -> Deletion:
     """Return how the class's probability for a photo [1,3,H,W] falls while its places are covered in grey.
 
     Places are those of the map [h,w], brought to at most 14×14; grey is the mean colour, zero for the network. Of
-    equally bright places the order is random.
+    equally bright places the order is random. Every batch is one piece of work for `in_turn`.
     """
     grid = functional.adaptive_avg_pool2d(heat[None].float(), (min(GRID, heat.shape[0]), min(GRID, heat.shape[1])))[0]
     generator = make_generator("deletion", seed)
@@ -63,10 +72,11 @@ def delete(
     steps = min(STEPS, grid.numel())
     counts = [round(grid.numel() * step / steps) for step in range(steps + 1)]
     covered = torch.zeros(len(ways), steps + 1, grid.numel(), dtype=torch.bool)
-    for way, masks in zip(ways, covered, strict=True):
-        for count, mask in zip(counts, masks, strict=True):
+    for way, each in zip(ways, covered, strict=True):
+        for count, mask in zip(counts, each, strict=True):
             mask[way[:count]] = True
-    curves = _probabilities(model, inputs, class_index, covered.view(-1, *grid.shape)).view(len(ways), -1)
+    masks = covered.view(-1, *grid.shape)
+    curves = _probabilities(model, inputs, class_index, masks, in_turn).view(len(ways), -1)
     areas = torch.trapezoid(curves, torch.tensor(counts) / grid.numel(), dim=1).tolist()
     by_map, *by_chance = (tuple(curve) for curve in curves.tolist())
     return Deletion(
@@ -78,13 +88,13 @@ def delete(
     )
 
 
-def _probabilities(model: nn.Module, inputs: Tensor, class_index: int, covered: Tensor) -> Tensor:
+def _probabilities(model: nn.Module, inputs: Tensor, class_index: int, covered: Tensor, in_turn: InTurn) -> Tensor:
     """The class's probability [M] for a photo with the places of each mask [M,h,w] covered."""
     size = (inputs.shape[-2], inputs.shape[-1])
     found = []
     for masks in covered.split(BATCH):  # type: ignore[no-untyped-call]
         kept = 1 - functional.interpolate(masks[:, None].float(), size=size, mode="nearest")
-        logits = predict(model, inputs.cpu() * kept)
+        logits = in_turn(partial(predict, model, inputs.cpu() * kept))
         class_scores(logits, class_index)  # raises where there is no such class
         found.append(logits.softmax(1)[:, class_index])
     return torch.cat(found)

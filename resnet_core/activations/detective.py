@@ -48,9 +48,9 @@ class ChannelCase:
     """Everything a scan knows of one channel."""
 
     channel: int
-    patches: tuple[Patch, ...]  # the strongest first, one a picture; none of a silent channel
+    patches: tuple[Patch, ...]  # the strongest first, one a picture that excites it; none of a silent channel
     classes: tuple[ClassShare, ...]  # the most excited first; those with pictures only
-    tops: int  # pictures that `of_tops` speaks of
+    tops: int  # pictures that `of_tops` speaks of: of the strongest those above the channel's lowest answer
     mean: float
     silent: bool
 
@@ -64,10 +64,17 @@ def investigate(model: nn.Module, scan: ChannelScan, sample: PictureSample, chan
         channel=channel,
         patches=() if silent else _patches(model, scan, sample, channel),
         classes=() if silent else _classes(scan, sample, channel),
-        tops=scan.tops.shape[1],
+        tops=_excited(scan, channel),
         mean=scan.mean(channel),
         silent=silent,
     )
+
+
+def _excited(scan: ChannelScan, channel: int) -> int:
+    """How many of the strongest pictures excite the channel at all: at its lowest answer (zero behind a ReLU) stand
+    pictures in the order of the data set, which would tell of classes that the channel knows nothing of."""
+    lowest = scan.lowest[channel].nan_to_num(nan=-torch.inf)
+    return int((scan.tops[channel] > lowest).sum())
 
 
 def _patches(model: nn.Module, scan: ChannelScan, sample: PictureSample, channel: int) -> tuple[Patch, ...]:
@@ -75,7 +82,7 @@ def _patches(model: nn.Module, scan: ChannelScan, sample: PictureSample, channel
     rows, columns = _fields(model, scan, crop)
     size = tuple(max(last - first + 1 for first, last in spans) for spans in (rows, columns))
     patches = []
-    for rank in range(min(SHOWN, scan.tops.shape[1])):
+    for rank in range(min(SHOWN, _excited(scan, channel))):
         picture = int(scan.pictures[channel, rank])
         row, column = divmod(int(scan.places[channel, rank]), scan.shape[1])
         (top, bottom), (left, right) = rows[row], columns[column]
@@ -113,13 +120,13 @@ def _padded(seen: Tensor, size: tuple[int, int], start: tuple[int, int], crop: i
 
 
 def _classes(scan: ChannelScan, sample: PictureSample, channel: int) -> tuple[ClassShare, ...]:
-    tops = scan.tops.shape[1]
-    found = Counter(sample.targets[scan.pictures[channel]].tolist())
+    tops = _excited(scan, channel)
+    found = Counter(sample.targets[scan.pictures[channel, :tops]].tolist())
     rows = [
         ClassShare(
             label=sample.class_names[index],
             class_index=index,
-            of_tops=found[index] / tops,
+            of_tops=found[index] / max(1, tops),
             of_all=count / scan.count,
             mean=float(scan.class_sums[index, channel]) / count,
         )

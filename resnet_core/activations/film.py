@@ -14,6 +14,7 @@ from resnet_core.activations.kept import ActivationCache
 from resnet_core.activations.layers import list_layers
 from resnet_core.activations.orders import order_channels
 from resnet_core.activations.render import Scale, render_sheet
+from resnet_core.activations.turns import InTurn, at_once
 from resnet_core.errors import ModelError
 from resnet_core.inference.classifier import Classification, Classifier
 from resnet_core.models.resnet import Network
@@ -37,19 +38,22 @@ def make_film(
     scale: Scale = "channel",
     colors: str = "auto",
     order: str = "index",
+    in_turn: InTurn = at_once,
 ) -> bytes:
     """Return the WebP file, at most 3 MB: the photo, these layers (without: the stem and every stage), the answer.
 
-    Raises ModelError for an unknown layer and for more than 60.
+    The network's work, not the drawing, is done by way of `in_turn`. Raises ModelError for an unknown layer and for
+    more than 60.
     """
-    chosen = tuple(layers) or stages_of(classifier)
+    chosen = tuple(layers) or in_turn(lambda: stages_of(classifier))
     if len(chosen) > MOST_LAYERS:
         raise ModelError(f"A film shows at most {MOST_LAYERS} layers, not {len(chosen):,}; choose fewer.")
-    activations = cache.get(classifier, image, chosen)
+    activations = in_turn(lambda: cache.get(classifier, image, chosen))
+    answer = in_turn(lambda: classifier.classify(image, top_k=ANSWERS))
     frames = [_photo_frame(classifier.checkpoint.preprocessing.square(image))]
     for name, activation in activations.items():
         frames.append(_maps_frame(name, activation, scale=scale, colors=colors, order=order))
-    frames.append(_answer_frame(classifier.classify(image, top_k=ANSWERS)))
+    frames.append(_answer_frame(answer))
     return _encode(frames)
 
 

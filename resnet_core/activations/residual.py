@@ -142,7 +142,10 @@ def _kept(tensor: Tensor) -> Tensor:
 
 
 def _block(model: nn.Module, name: str) -> ResidualBlock:
-    module = dict(model.named_modules()).get(name)
+    try:
+        module = model.get_submodule(name)  # a dictionary of them all for every name would be quadratic in the depth
+    except AttributeError:
+        module = None
     if not isinstance(module, ResidualBlock):
         blocks = list_blocks(model)
         told = f"choose one of {', '.join(blocks[:20])}" if blocks else "this network has none"

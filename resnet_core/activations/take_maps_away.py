@@ -7,8 +7,9 @@ json.loads(str(file["about"]))        # model, layers, class names, preprocessin
 
 import io
 import json
+import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +19,10 @@ from torch import Tensor
 
 from resnet_core.activations.kept import ActivationCache
 from resnet_core.activations.layers import Relu
+from resnet_core.activations.turns import InTurn, at_once
 from resnet_core.errors import ModelError
 from resnet_core.inference.classifier import Classifier
+from resnet_core.models.describe import describe
 
 ABOUT = "about"  # keys beside the layers; no layer is called so, since none of them names a module
 INPUT = "about_input"
@@ -44,16 +47,18 @@ def take_maps(
     model: str,
     picture: str = "",
     relu: Relu = "given",
+    in_turn: InTurn = at_once,
 ) -> TakenMaps:
-    """Return these layers' activations of an RGB picture. Raises ModelError for an unknown layer, and for too many."""
+    """Return these layers' activations of an RGB picture; the network's work is done by way of `in_turn`.
+
+    Raises ModelError for an unknown layer, and for too many: before the network runs.
+    """
     checkpoint = classifier.checkpoint
     inputs = checkpoint.preprocessing(image)
-    found = cache.get_of(classifier, inputs, layers, relu)
-    size = sum(activation.numel() * 4 for activation in found.values())
-    if size > MOST_BYTES:
-        raise ModelError(
-            f"These layers hold {size / 2**20:,.0f} MB, one file at most {MOST_BYTES // 2**20} MB; choose fewer layers."
-        )
+    if len(layers) > 1:  # one alone is no more than the network itself takes
+        _check_size(in_turn(lambda: _shapes(classifier, inputs, layers)).values())
+    found = in_turn(lambda: cache.get_of(classifier, inputs, layers, relu))
+    _check_size(activation.shape for activation in found.values())
     about = {
         "model": model,
         "architecture": checkpoint.architecture,
@@ -66,6 +71,21 @@ def take_maps(
         "preprocessing_in_words": checkpoint.preprocessing.describe(),
     }
     return TakenMaps(activations=found, inputs=inputs, about=about)
+
+
+def _shapes(classifier: Classifier, inputs: Tensor, layers: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Of those layers that there are, without any arithmetic."""
+    height, width = inputs.shape[-2:]
+    rows = describe(classifier.model, (height, width)).layers
+    return {row.name: row.output_shape for row in rows if row.name in layers}
+
+
+def _check_size(shapes: Iterable[Sequence[int]]) -> None:
+    size = 4 * sum(math.prod(shape) for shape in shapes)
+    if size > MOST_BYTES:
+        raise ModelError(
+            f"These layers hold {size / 2**20:,.0f} MB, one file at most {MOST_BYTES // 2**20} MB; choose fewer layers."
+        )
 
 
 def write_npz(taken: TakenMaps) -> bytes:

@@ -10,14 +10,18 @@ too, a little, since they tell what drives those networks; so a map must gain mo
 """
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from resnet_core.activations.capture import observing
 from resnet_core.activations.deletion import Deletion, delete, predict
+from resnet_core.activations.turns import InTurn, at_once
 from resnet_core.device import make_generator
 from resnet_core.models.resnet import Network
 
@@ -31,6 +35,7 @@ LEAST_GAIN = 0.03  # of the class's probability, on average over the curve
 # Times what maps of networks with random weights gain. Of 48 maps of such networks none reached 1.1 times the best
 # of three others; Grad-CAM at layer4 of the shipped model reached 2.5 to 7 times on 6 of 8 flower photos.
 CLEARLY = 1.5
+OVERFLOWING = 1e30  # logits from which sums and gradients may leave float32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,8 +49,8 @@ class RandomStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Reasons against a map: "empty", "survives" (random weights), "chance" (covers no better than at random) or
-    "untaught" (networks that know nothing do as well)."""
+    """Reasons against a map: "empty", "unclear" (numbers that are none came up), "survives" (random weights), "chance"
+    (covers no better than at random) or "untaught" (networks that know nothing do as well)."""
 
     reasons: tuple[str, ...]
 
@@ -66,32 +71,52 @@ class TrustTest:
     verdict: Verdict
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict of everything but the maps."""
+        """A plain dict of everything but the maps; None for numbers that are none, which JSON does not know."""
         return {
             "trusted": self.verdict.trusted,
             "reasons": list(self.verdict.reasons),
-            "random_weights": [{"part": step.part, "likeness": round(step.likeness, 4)} for step in self.steps],
+            "random_weights": [{"part": step.part, "likeness": _rounded(step.likeness)} for step in self.steps],
             "deletion": {
                 "shares": list(self.deletion.shares),
-                "by_map": [round(value, 4) for value in self.deletion.by_map],
-                "area": round(self.deletion.area, 4),
-                "chance_areas": [round(value, 4) for value in self.deletion.chance_areas],
+                "by_map": [_rounded(value) for value in self.deletion.by_map],
+                "area": _rounded(self.deletion.area),
+                "chance_areas": [_rounded(value) for value in self.deletion.chance_areas],
             },
-            "untaught_gains": [round(value, 4) for value in self.untaught_gains],
+            "untaught_gains": [_rounded(value) for value in self.untaught_gains],
         }
 
 
-def run_trust_test(model: nn.Module, inputs: Tensor, class_index: int, heat_of: HeatOf, *, seed: int = 0) -> TrustTest:
+def _rounded(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None
+
+
+def run_trust_test(
+    model: nn.Module,
+    inputs: Tensor,
+    class_index: int,
+    heat_of: HeatOf,
+    *,
+    seed: int = 0,
+    in_turn: InTurn = at_once,
+) -> TrustTest:
     """Return how a map of one photo [1,3,H,W] stands both tests; the same seed draws the same weights and orders.
 
-    The network is not touched: copies of it get the fresh weights. Raises what `heat_of` raises.
+    The network is not touched: copies of it, one at a time, get the fresh weights. Every pass of a network is one piece
+    of work for `in_turn`; `heat_of` takes its turns itself. Raises what `heat_of` raises.
     """
     heat = heat_of(model, class_index)
-    steps, untaught = _cascade(model, heat, class_index, heat_of, seed)
-    deletion = delete(model, inputs, class_index, heat, seed=seed)
-    gains = tuple(_untaught_gain(network, inputs, heat_of, seed) for network in untaught)
-    verdict = judge(heat, steps, deletion, gains)
-    return TrustTest(heat=heat, steps=steps, deletion=deletion, untaught_gains=gains, verdict=verdict)
+    deletion = delete(model, inputs, class_index, heat, seed=seed, in_turn=in_turn)
+    draw = partial(_draw, model, inputs, heat, class_index, heat_of, seed=seed, in_turn=in_turn)
+    steps, gain = draw(0)
+    gains, likenesses = [gain], [step.likeness for step in steps[-1:]]
+    for number in range(1, DRAWS):
+        last, gain = draw(number, whole=True)
+        gains.append(gain)
+        likenesses += [step.likeness for step in last]
+    if steps:
+        steps = (*steps[:-1], replace(steps[-1], likeness=sum(likenesses) / DRAWS))
+    verdict = judge(heat, steps, deletion, tuple(gains))
+    return TrustTest(heat=heat, steps=steps, deletion=deletion, untaught_gains=tuple(gains), verdict=verdict)
 
 
 def judge(
@@ -101,6 +126,8 @@ def judge(
     reasons = []
     if not heat.any():
         reasons.append("empty")
+    if not all(map(math.isfinite, (deletion.gain, *untaught_gains, *(step.likeness for step in steps)))):
+        reasons.append("unclear")  # every comparison below would be false, which is no proof of anything
     if steps and steps[-1].likeness >= ALIKE:
         reasons.append("survives")
     as_good = sum(area <= deletion.area for area in deletion.chance_areas)
@@ -111,31 +138,71 @@ def judge(
     return Verdict(reasons=tuple(reasons))
 
 
-def _cascade(
-    model: nn.Module, heat: Tensor, class_index: int, heat_of: HeatOf, seed: int
-) -> tuple[tuple[RandomStep, ...], list[nn.Module]]:
-    """The steps of one draw, the last with the mean likeness of all, and the networks without a trained weight."""
-    networks = [copy.deepcopy(model).requires_grad_(False)]
-    networks += [copy.deepcopy(networks[0]) for _ in range(DRAWS - 1)]
-    parts = _parts(model)
-    steps = []
-    for part, names in parts:
-        for number, network in enumerate(networks):
-            for name in names:
-                freshen(network.get_submodule(name), make_generator("trust", seed, number, name))
-        seen = heat_of(networks[0], class_index)
-        steps.append(RandomStep(part=part, likeness=rank_correlation(heat, seen), heat=seen))
-    if steps:
-        others = [rank_correlation(heat, heat_of(network, class_index)) for network in networks[1:]]
-        likeness = (steps[-1].likeness + sum(others)) / DRAWS
-        steps[-1] = replace(steps[-1], likeness=likeness)
-    return tuple(steps), networks
+def _draw(
+    model: nn.Module,
+    inputs: Tensor,
+    heat: Tensor,
+    class_index: int,
+    heat_of: HeatOf,
+    number: int,
+    *,
+    seed: int,
+    in_turn: InTurn,
+    whole: bool = False,
+) -> tuple[tuple[RandomStep, ...], float]:
+    """The map after each part that got fresh weights, or (`whole`) only after the last, and what the network without a
+    trained weight gains in the deletion test by its own map, for the class it chooses."""
+    network = in_turn(partial(_copied, model))
+    parts, steps, fresh = _parts(model), [], []
+    for place, (part, names) in enumerate(parts, start=1):
+        for name in names:
+            freshen(network.get_submodule(name), make_generator("trust", seed, number, name))
+        fresh += names
+        if not whole or place == len(parts):
+            in_turn(partial(_keep_finite, network, inputs, tuple(fresh)))
+            seen = heat_of(network, class_index)
+            steps.append(RandomStep(part=part, likeness=rank_correlation(heat, seen), heat=seen))
+    index = int(in_turn(partial(predict, network, inputs)).argmax())
+    own = heat_of(network, index)
+    gain = delete(network, inputs, index, own, seed=seed, orders=UNTAUGHT_ORDERS, in_turn=in_turn).gain
+    return tuple(steps), gain
 
 
-def _untaught_gain(network: nn.Module, inputs: Tensor, heat_of: HeatOf, seed: int) -> float:
-    """How well a network with random weights stands the deletion test by its own map, for the class it chooses."""
-    index = int(predict(network, inputs).argmax())
-    return delete(network, inputs, index, heat_of(network, index), seed=seed, orders=UNTAUGHT_ORDERS).gain
+def _copied(model: nn.Module) -> nn.Module:
+    with observing(model, {}, lambda *_: None):  # nobody's hooks are copied along
+        return copy.deepcopy(model).requires_grad_(False)
+
+
+def _keep_finite(network: nn.Module, inputs: Tensor, names: tuple[str, ...]) -> None:
+    """Where a photo overflows, give the batch norms of those parts its statistics, as a step of training would: each
+    block with fresh ones about doubles the variance, so that more than 200 of them, as in ResNet-1202, are too many.
+
+    Elsewhere they stay as before any training, as CLEARLY was measured: with a photo's statistics networks of random
+    weights gain less, and one of 20 layers that had learned nothing passed against them.
+    """
+    logits = predict(network, inputs)
+    if bool((logits.abs() < OVERFLOWING).all()):  # False for NaN
+        return
+    norms = [each for name in names for each in network.get_submodule(name).modules()]
+    handles = [each.register_forward_pre_hook(_measure) for each in norms if isinstance(each, nn.BatchNorm2d)]
+    try:
+        predict(network, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _measure(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    assert isinstance(norm, nn.BatchNorm2d)
+    if norm.running_mean is None or norm.running_var is None:
+        return
+    came_in = inputs[0].float()
+    if came_in[:, 0].numel() > 1:
+        variance, mean = torch.var_mean(came_in, dim=(0, 2, 3), correction=0)
+    else:  # a single place varies in no channel: all channels together stand for each
+        variance, mean = came_in.square().mean().expand(norm.num_features), torch.zeros(norm.num_features)
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
 
 
 def _parts(model: nn.Module) -> list[tuple[str, list[str]]]:
@@ -152,9 +219,12 @@ def freshen(module: nn.Module, generator: torch.Generator) -> None:
     """Give a part of a network the weights it could have had before any training, as `models.resnet.initialize`."""
     for each in module.modules():
         if isinstance(each, nn.Conv2d):
-            nn.init.kaiming_normal_(each.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+            drawn = torch.empty_like(each.weight, device=generator.device)  # the network may lie on another device
+            nn.init.kaiming_normal_(drawn, mode="fan_out", nonlinearity="relu", generator=generator)
+            each.weight.data.copy_(drawn)
         elif isinstance(each, nn.Linear):
-            nn.init.normal_(each.weight, std=each.in_features**-0.5, generator=generator)
+            drawn = torch.empty_like(each.weight, device=generator.device)
+            each.weight.data.copy_(nn.init.normal_(drawn, std=each.in_features**-0.5, generator=generator))
         elif isinstance(each, nn.BatchNorm2d):
             each.reset_running_stats()
             if each.affine:

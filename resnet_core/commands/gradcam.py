@@ -87,6 +87,7 @@ def _report(options: argparse.Namespace, layer: str, label: str, found: HeatMap,
 
 REASONS = {
     "empty": "it is empty",
+    "unclear": "the test came upon numbers that are none, so it proves nothing",
     "survives": "it hardly changes when all weights are random",
     "chance": "covering its brightest places costs the class no more than covering places at random",
     "untaught": "networks with random weights do as well when their brightest places are covered",

@@ -1,19 +1,17 @@
 """`train`: a training on the command line, stopped by Ctrl-C with everything saved."""
 
 import argparse
-import contextlib
 import json
 import sys
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from resnet_core.commands.before_training import dry_run, find_rate
 from resnet_core.commands.stopping import stopping_on_signals, stopping_when_nobody_listens
-from resnet_core.commands.training_together import Task, train_elsewhere, train_under_torchrun
+from resnet_core.commands.training_together import Task, advising_anyway, train_elsewhere, train_under_torchrun
 from resnet_core.data.datasets import load_dataset
-from resnet_core.errors import ConfigError, DataChangedError, RunError
+from resnet_core.errors import ConfigError, RunError
 from resnet_core.inference.catalog import checkpoint_path
 from resnet_core.terminal import ProgressBar
 from resnet_core.training.branching import branch_off
@@ -26,7 +24,7 @@ from resnet_core.training.distributed import ALONE, Team
 from resnet_core.training.engine import fit
 from resnet_core.training.events import RunEnded, event_to_json
 from resnet_core.training.kept_epochs import in_words
-from resnet_core.training.launching import count_processes, note_launch, under_torchrun
+from resnet_core.training.launching import branch_of_this_launch, count_processes, note_launch, under_torchrun
 from resnet_core.training.lost_steps import begins_again
 from resnet_core.training.orders import OrderedControl
 from resnet_core.training.presets import make_config
@@ -65,12 +63,12 @@ def _train(options: argparse.Namespace, store: RunStore, task: Task, team: Team)
     if options.dry_run or options.find_rate:
         return (dry_run if options.dry_run else find_rate)(config, dataset, options)
     if run and state is not None:
-        with _advising_anyway():
+        with advising_anyway():
             state = ready_to_go_on(run, state, dataset, anyway=options.anyway)
     run = run or _new_run(store, config)
     control, bar = _control(options, store, run), ProgressBar(sys.stderr)
     ended = RunEnded(status="failed", reason="")
-    with RunRecorder(run) as recorder, stopping_on_signals(control):
+    with RunRecorder(run, locks=not options.begin) as recorder, stopping_on_signals(control):
         say = stopping_when_nobody_listens(control)
         say(json.dumps({"run_id": run.run_id}) if options.json else f"Run {run.run_id} in {options.runs_dir}")
 
@@ -170,18 +168,15 @@ def _forked(options: argparse.Namespace, store: RunStore, settings: dict[str, An
     if options.from_epoch is None:
         kept = in_words(store.get(options.fork).kept_epochs()) or "none"
         raise ConfigError(f"Say after which epoch the branch begins, with --from-epoch; kept are: {kept}.")
-    with _advising_anyway():
-        return branch_off(
+    begun = branch_of_this_launch(store, f"{options.fork}/{options.from_epoch}", settings)
+    if begun:  # before killed processes were replaced
+        return begun
+    with advising_anyway():
+        run, _ = branch_off(
             store, options.fork, options.from_epoch, settings, data_dir=options.data_dir, anyway=options.anyway
-        )[0]
-
-
-@contextlib.contextmanager
-def _advising_anyway() -> Iterator[None]:
-    try:
-        yield
-    except DataChangedError as error:
-        raise RunError(f"{error} Add --anyway to go on with them as they are now.") from error
+        )
+    note_launch(run)
+    return run
 
 
 def _network_of(checkpoint: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 STOPPED = "The scan was stopped."
 OVERTAKEN = "A run was started, so the scan was broken off; the training device is the run's."
+CLOSED = "The app is shutting down; start it again to scan."
 BUSY = "Another scan is under way; try again in a moment."
 
 
@@ -26,6 +27,7 @@ class Aside:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._end: str | None = None  # why the work under way is to be broken off
+        self._closed = False
 
     def run(
         self, work: Callable[[Progress], T], *, refuse: Callable[[], str | None], progress: Progress | None = None
@@ -37,6 +39,8 @@ class Aside:
         outcome: Future[T] = Future()
         thread = threading.Thread(target=self._work, args=(work, progress, outcome), name="scan")
         with self._lock:
+            if self._closed:
+                raise RunError(CLOSED)
             if self._thread is not None:
                 raise RunError(BUSY)
             self._thread, self._end = thread, None
@@ -53,6 +57,12 @@ class Aside:
             self._end, thread = why, self._thread
         if wait and thread is not None and thread.ident is not None:
             thread.join()
+
+    def close(self) -> None:
+        """Breaks the work off and lets none begin any more."""
+        with self._lock:
+            self._closed = True
+        self.stop()
 
     def _work(self, work: Callable[[Progress], T], progress: Progress | None, outcome: "Future[T]") -> None:
         def told(done: int, total: int) -> None:

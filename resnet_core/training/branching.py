@@ -15,7 +15,7 @@ from resnet_core.errors import CheckpointError, ConfigError, RunError
 from resnet_core.files import link_or_copy
 from resnet_core.training.checkpoint import read_checkpoint
 from resnet_core.training.config import TrainConfig
-from resnet_core.training.control import CHANGEABLE
+from resnet_core.training.control import CHANGEABLE, check_given, lifting_budget
 from resnet_core.training.data_changes import agreed_state
 from resnet_core.training.picture_list import FILE as PICTURES
 from resnet_core.training.recorder import load_kept, write_state
@@ -44,6 +44,7 @@ def branch_off(
     state = load_kept(parent, epoch)
     check_version(state)
     changes = {key: value for key, value in settings.items() if key != "name"}
+    changes = lifting_budget(changes, parent.config().budget_minutes)
     config = _config(parent, epoch, changes, settings.get("name"))
     _check_left(state, changes, epoch)
     dataset = load_dataset(config.dataset, data_dir=data_dir, seed=config.seed)
@@ -64,6 +65,7 @@ def _check_names(settings: Mapping[str, Any]) -> None:
     if fixed:
         shown = ", ".join(visible_text(str(name))[:60] for name in fixed[:5])
         raise ConfigError(f"{shown} cannot change in a branch; {', '.join((*CHANGEABLE, 'name'))} can.")
+    check_given({name: value for name, value in settings.items() if name != "name"})
 
 
 def _config(parent: Run, epoch: int, changes: Mapping[str, Any], name: Any) -> TrainConfig:
@@ -76,7 +78,8 @@ def _config(parent: Run, epoch: int, changes: Mapping[str, Any], name: Any) -> T
 
 def _check_left(state: Mapping[str, Any], changes: Mapping[str, Any], epoch: int) -> None:
     asked = state.get("pending", {}).get("asked", {})
-    epochs = int({**state["config"], **asked, **changes}["epochs"])
+    given = {name: value for name, value in asked.items() if value is not None}  # older versions let it be None
+    epochs = int({**state["config"], **given, **changes}["epochs"])
     if epoch >= epochs:
         raise ConfigError(f"After epoch {epoch} nothing is left of {epochs} epochs; give the branch more epochs.")
 
@@ -96,13 +99,13 @@ def _with_changes(state: dict[str, Any], changes: Mapping[str, Any]) -> dict[str
 
 
 def _fill(folder: Path, parent: Run, epoch: int, state: dict[str, Any]) -> None:
-    write_state(folder / "resume.pt", state)
     link_or_copy(parent.kept_checkpoint(epoch), folder / "last.safetensors")
     best, rows = _best_then(parent, epoch, int(state["position"].get("best_epoch", 0)))
     link_or_copy(best, folder / "best.safetensors")
     for source in (rows, parent.folder / PICTURES):
         if source and source.is_file() and "accepted" not in state:
             link_or_copy(source, folder / source.name)
+    write_state(folder / "resume.pt", state)  # last: without it nobody takes a branch up that is half made
 
 
 def _best_then(parent: Run, epoch: int, best_epoch: int) -> tuple[Path, Path | None]:

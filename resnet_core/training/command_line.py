@@ -9,6 +9,7 @@ from resnet_core.training.config import TrainConfig
 from resnet_core.training.presets import PRESETS, make_config
 
 NOT_ASKED = ("preset", "forked_from")  # the first is said otherwise, the second says where a run came from
+ACTED_ON = '&|<>()^%"'  # by cmd.exe
 SWITCHES = ("zero_init_residual", "flip_average", "compile")  # options with a --no- before them
 
 
@@ -30,7 +31,23 @@ def train_command(config: TrainConfig) -> list[str]:
 
 def quoted(words: list[str]) -> str:
     """The words as a line for this system's shell."""
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+    return quoted_for_windows(words) if os.name == "nt" else shlex.join(words)
+
+
+def quoted_for_windows(words: list[str]) -> str:
+    """The words as a line for cmd.exe; where none holds % or a quotation mark, for PowerShell too."""
+    return " ".join(map(_for_windows, words))
+
+
+def _for_windows(word: str) -> str:
+    """The word as programs read it (list2cmdline), with what the shell would act on in quotes or behind carets."""
+    plain = subprocess.list2cmdline([word])
+    if not any(sign in word for sign in ACTED_ON):
+        return plain
+    if "%" in word or '"' in word:  # in quotes cmd still puts in variables, and an inner quote would end them
+        return "".join(f"^{letter}" if letter in ACTED_ON else letter for letter in plain)
+    spaced = subprocess.list2cmdline([f" {word}"])  # in quotes for sure, with backslashes before the last one doubled
+    return spaced[0] + spaced[2:]
 
 
 def _preset_of(config: TrainConfig) -> TrainConfig:

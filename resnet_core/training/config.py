@@ -172,9 +172,10 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
 
 
 def _check_numbers(config: TrainConfig) -> None:
+    optional = {field.name for field in dataclasses.fields(config) if "None" in str(field.type)}
     for field, (least, most, whole) in _RANGES.items():
         value = getattr(config, field)
-        if value is None:
+        if value is None and field in optional:
             continue
         number = isinstance(value, int) if whole else isinstance(value, int | float)
         if isinstance(value, bool) or not number or not least <= value <= most:

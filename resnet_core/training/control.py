@@ -15,12 +15,30 @@ class StopAsked(Exception):
     """Raised inside the training when it is asked to stop now."""
 
 
-def check_changeable(settings: Iterable[str]) -> None:
-    """Raises ConfigError where one of these settings is fixed once a run has begun."""
-    fixed = [name for name in settings if name not in CHANGEABLE]
+def check_changeable(settings: Mapping[str, Any]) -> None:
+    """Raises ConfigError where one of these settings is fixed once a run has begun, or left open.
+
+    A time budget can be lifted: `budget_minutes` may become 0.
+    """
+    fixed = [
+        name for name, value in settings.items() if name not in CHANGEABLE and (name, value) != ("budget_minutes", 0)
+    ]
     if fixed:
         shown = ", ".join(visible_text(str(name))[:60] for name in fixed[:5])
         raise ConfigError(f"{shown} cannot change while a run is on; {', '.join(CHANGEABLE)} can.")
+    check_given(settings)
+
+
+def check_given(settings: Mapping[str, Any]) -> None:
+    """Raises ConfigError where a setting of a run that has begun would be left open again."""
+    empty = [name for name, value in settings.items() if value is None]
+    if empty:
+        raise ConfigError(f"{', '.join(empty)} cannot be left open once a run has begun; give a value.")
+
+
+def lifting_budget(settings: Mapping[str, Any], budget_minutes: float) -> dict[str, Any]:
+    """The same changes; epochs that a person asks for end a time budget, which would change them again."""
+    return {**settings, "budget_minutes": 0.0} if budget_minutes and "epochs" in settings else dict(settings)
 
 
 class Control:
@@ -61,6 +79,12 @@ class Control:
         with self._changing:
             return dict(self._asked_changes)
 
+    def forget(self, settings: Mapping[str, Any]) -> None:
+        """Takes back what was asked for with just these values; what was asked for since then stays."""
+        with self._changing:
+            kept = {name: value for name, value in self._asked_changes.items() if settings.get(name) != value}
+            self._asked_changes = kept
+
     def plan_changes(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Repeats the changes among these events of a run, each with its epoch."""
         with self._changing:
@@ -75,6 +99,11 @@ class Control:
             self._asked_changes = {}
         return changes
 
+    def give_back(self, epoch: int, changes: Mapping[str, Any]) -> None:
+        """Plans what was taken for this epoch again, as it could not be carried out before a stop."""
+        with self._changing:
+            self._planned[epoch] = dict(changes)
+
     def pending(self) -> dict[str, Any]:
         """What is still to change, for a resume file: plain dicts and texts."""
         with self._changing:
@@ -87,7 +116,7 @@ class Control:
             for when, settings in pending.get("planned", {}).items():
                 self._planned[int(when)] = dict(settings) | self._planned.get(int(when), {})
             self._planned = {when: settings for when, settings in self._planned.items() if when >= epoch}
-            self._asked_changes = dict(pending.get("asked", {})) | self._asked_changes
+            self._asked_changes = _given(pending.get("asked", {})) | self._asked_changes
 
     @property
     def pausing(self) -> bool:
@@ -128,6 +157,11 @@ class Control:
         while not self._going.wait(0.5):
             self.check()
         self.check()
+
+
+def _given(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for, without what earlier versions let be left open: no epoch could begin with it."""
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 class Replay(Control):

@@ -1,28 +1,33 @@
 """How much of the disk folders take. A file with several names (hard links) is counted once."""
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
+FileSizes = dict[tuple[int, int] | str, int]
+
 
 def disk_used(*folders: Path) -> int:
     """Bytes of all files below these folders together; what goes away meanwhile is not counted, links not followed."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    for path in _files(folders):
-        try:
-            status = os.lstat(path)
-        except OSError:  # a temporary file may be gone by now
-            continue
-        if status.st_nlink > 1 and status.st_ino:  # some file systems number no files
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-        total += status.st_size
-    return total
+    return sum(merged(map(disk_files, folders)).values())
 
 
-def _files(folders: Iterable[Path]) -> Iterable[str]:
-    for folder in folders:
-        for parent, _, names in os.walk(folder):
-            yield from (os.path.join(parent, name) for name in names)
+def disk_files(folder: Path) -> FileSizes:
+    """The bytes of each file below the folder, by what tells whether two names mean one file."""
+    sizes: FileSizes = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(parent, name)
+            with contextlib.suppress(OSError):  # a temporary file may be gone by now
+                status = os.lstat(path)
+                sizes[(status.st_dev, status.st_ino) if status.st_ino else path] = status.st_size
+    return sizes  # some file systems number no files: there each name is a file
+
+
+def merged(several: Iterable[FileSizes]) -> FileSizes:
+    """The files of several folders, each once."""
+    sizes: FileSizes = {}
+    for each in several:
+        sizes |= each
+    return sizes

@@ -9,6 +9,7 @@ for arrives through a `Control`.
 import errno
 import logging
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from resnet_core.training.distributed import ALONE, Team
 from resnet_core.training.events import Changed, CheckpointSaved, Event, Paused, Resumed, RunEnded, Warned
 from resnet_core.training.halving import halve_batch, ran_out_of_memory, state_to_halve
 from resnet_core.training.lost_steps import in_steps
+from resnet_core.training.resuming import Position
 from resnet_core.training.session import Session
 from resnet_core.training.shared_control import share_control
 from resnet_core.training.validation import Validation
@@ -135,16 +137,34 @@ def _epochs(session: Session, saver: Saver, control: Control) -> Iterator[Event]
         validation = yield from _epoch(session, saver, control)
         if validation is None:
             continue
+        before = replace(session.position)
         ended = session.end_epoch(validation)
         yield ended
         if ended.best:
-            yield from _kept(partial(saver.save_best, session, validation), session, control)
+            yield from _keep_best(partial(saver.save_best, session, validation), session, control, before)
             yield CheckpointSaved(kind="best", epoch=ended.epoch, step=ended.step)
         session.pending = control.pending()
         yield from _kept(partial(saver.save_epoch, session, validation), session, control)
         yield CheckpointSaved(kind="last", epoch=ended.epoch, step=ended.step)
         if control.ends_after_epoch:
             return
+
+
+def _keep_best(save: Callable[[], None], session: Session, control: Control, before: Position) -> Iterator[Event]:
+    """Saves the best epoch; where a stop ends the wait for room it is tried once more, and else is not the best: what
+    is saved of the run never names a best epoch that is not on the disk."""
+    try:
+        yield from _kept(save, session, control)
+    except StopAsked:
+        position = session.position
+        try:
+            session.team.first(save)
+        except OSError:
+            position.best_top1, position.best_loss = before.best_top1, before.best_loss
+            position.best_epoch = before.best_epoch
+        else:
+            yield CheckpointSaved(kind="best", epoch=position.best_epoch, step=position.step)
+        raise
 
 
 def _epoch(session: Session, saver: Saver, control: Control) -> Generator[Event, None, Validation | None]:
@@ -169,9 +189,13 @@ def _epoch(session: Session, saver: Saver, control: Control) -> Generator[Event,
 def _changed(session: Session, control: Control) -> Iterator[Event]:
     """What people want otherwise from this epoch on, and what was to change by then."""
     asked = control.take_changes(session.position.epoch)
-    for settings in (session.team.first(partial(session.due_changes, asked)), asked):
-        if settings:
-            yield from _change(session, settings, control)
+    try:
+        for settings in (session.team.first(partial(session.due_changes, asked)), asked):
+            if settings:
+                yield from _change(session, settings, control)
+    except StopAsked:  # while a change was prepared: it is still to come
+        control.give_back(session.position.epoch, asked)
+        raise
 
 
 def _change(session: Session, settings: dict[str, Any], control: Control) -> Iterator[Event]:
@@ -180,7 +204,7 @@ def _change(session: Session, settings: dict[str, Any], control: Control) -> Ite
     try:
         session.change(settings, progress=_heeding(None, control))
     except ResNetLabError as error:
-        yield Warned(message=f"Nothing was changed: {error}")
+        yield Warned(message=f"Nothing was changed: {error}", refused=settings)
     else:
         yield from (Warned(message=message) for message in session.warnings[told:])
         yield Changed(epoch=session.position.epoch, step=session.position.step, settings=settings)

@@ -6,7 +6,7 @@ not finite is written as null. Epoch and step count from 1.
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -67,9 +67,10 @@ class CheckpointSaved:
 
 @dataclass(frozen=True, kw_only=True)
 class Warned:
-    """Something a person should know; the training goes on."""
+    """Something a person should know; the training goes on. `refused` are settings that could not change."""
 
     message: str
+    refused: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,27 @@ FAR = 1 << 30  # the byte that Windows locks; what is locked there cannot be rea
 class FolderLock:
     """The right to write into a runs folder; any thread may ask, one process holds it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
+    def __init__(self, folder: Path, name: str = FILE) -> None:
+        self._path = folder / name
         self._descriptor: int | None = None
+        self._taking = threading.Lock()  # a second thread's own lock would be refused by the first one's
 
     @property
     def held(self) -> bool:
         """True while this process has it."""
         return self._descriptor is not None
 
+    @property
+    def descriptor(self) -> int | None:
+        """The open file, for a child process that is to hold the lock as well."""
+        return self._descriptor
+
     def take(self) -> bool:
         """True once this process has it, also where it had it before; False while another living one has it."""
+        with self._taking:
+            return self._take()
+
+    def _take(self) -> bool:
         if self._descriptor is not None:
             return True
         try:
@@ -53,11 +64,12 @@ class FolderLock:
 
     def release(self) -> None:
         """Gives it back; once more does no harm."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.ftruncate(descriptor, 0)
-            os.close(descriptor)
+        with self._taking:
+            descriptor, self._descriptor = self._descriptor, None
+            if descriptor is not None:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(descriptor, 0)
+                os.close(descriptor)
 
     def holder(self) -> dict[str, Any]:
         """pid, host, started and since (seconds since 1970) of who has it, as far as they are told."""

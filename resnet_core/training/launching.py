@@ -7,25 +7,32 @@ failed once would fail again.
 
 import contextlib
 import json
+import logging
 import os
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import resnet_core
+from resnet_core.errors import RunError
 from resnet_core.files import write_json
 from resnet_core.processes import process_started
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.control import Control
 from resnet_core.training.events import RunEnded
+from resnet_core.training.folder_lock import FolderLock
 from resnet_core.training.orders import OrderWriter
 from resnet_core.training.recorder import RunRecorder
+from resnet_core.training.run_lock import take_run
 from resnet_core.training.runs import Run, RunStore
+
+log = logging.getLogger(__name__)
 
 RESTARTS = 3  # times that killed processes are replaced
 LOOK = 0.1  # seconds between two looks at what people want and at the processes
@@ -56,27 +63,20 @@ def train_together(
 ) -> None:
     """Trains the run in so many processes and returns once they have ended; always with a RunEnded.
 
+    Raises RunError where another program trains the run, or somebody has deleted it.
     They heed `control`. `json_lines` says how they print to this process's own output; None: they do not. `replay` is
     the run whose changes they repeat, without one those of the run itself.
     """
-    recorder, orders, before = RunRecorder(run), OrderWriter(run.folder), len(run.events())
-    orders.tell(control)
+    command = [*_command(run, processes, data_dir, bool(json_lines)), *(["--replay", replay] if replay else [])]
+    lock = take_run(run.folder)  # held between a killed process and the one after it as well
     try:
-        with _output(run, json_lines is None) as output:
-            launcher = subprocess.Popen(
-                [*_command(run, processes, data_dir, bool(json_lines)), *(["--replay", replay] if replay else [])],
-                env=_environment(processes),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # Ctrl-C reaches them as an order, not as a signal beside it
-            )
-        _watch(launcher, orders, run, control)
+        recorder, before = RunRecorder(run, locks=False), len(run.events())
+        ending = _from_start_to_end(run, control, command, _environment(processes), lock, silent=json_lines is None)
+        if not any(event["event"] == "RunEnded" for event in run.events(before)[-1:]):
+            with recorder:
+                recorder.write(ending)
     finally:
-        orders.remove()
-    if not any(event["event"] == "RunEnded" for event in run.events(before)[-1:]):
-        with recorder:
-            recorder.write(_last_words(control))
+        lock.release()
 
 
 def run_of_this_launch(store: RunStore, config: TrainConfig) -> Run | None:
@@ -85,13 +85,26 @@ def run_of_this_launch(store: RunStore, config: TrainConfig) -> Run | None:
     A start with a `--rdzv-id` of its own is known by it, even after the machine was started anew; any other by the
     process of its launcher. None for a first start, or one with other settings.
     """
+    return next((run for run in _begun_by_this_launch(store) if run.config() == config), None)
+
+
+def branch_of_this_launch(store: RunStore, forked_from: str, settings: dict[str, Any]) -> Run | None:
+    """The same for a branch, known by where it began and by the settings it was given."""
+    for run in _begun_by_this_launch(store):
+        config = run.config()
+        if config.forked_from == forked_from and config.replace(**settings) == config:
+            return run
+    return None
+
+
+def _begun_by_this_launch(store: RunStore) -> Iterator[Run]:
     key = _launch_key()
     for run in store.list() if key else []:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RunError):
             noted = json.loads((run.folder / LAUNCH).read_text(encoding="utf-8"))
-            if noted == {"launch": key} and run.status() != "finished" and run.config() == config:
-                return run
-    return None
+            if noted == {"launch": key} and run.status() != "finished":
+                run.config()
+                yield run
 
 
 def note_launch(run: Run) -> None:
@@ -126,6 +139,38 @@ def _environment(processes: int) -> dict[str, str]:
     return environment
 
 
+def _from_start_to_end(
+    run: Run, control: Control, command: list[str], environment: dict[str, str], lock: FolderLock, *, silent: bool
+) -> RunEnded:
+    """The processes' whole life; the ending of the run where they leave none themselves."""
+    orders = OrderWriter(run.folder)
+    try:
+        orders.tell(control)
+        with _output(run, silent) as output:
+            launcher = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C reaches them as an order, not as a signal beside it
+                pass_fds=() if lock.descriptor is None or os.name != "posix" else (lock.descriptor,),  # till they end
+            )
+        _watch(launcher, orders, run, control)
+    except OSError as error:
+        log.exception("the processes of run %s could not be started", run.run_id)
+        why = error.strerror or type(error).__name__
+        return RunEnded(status="failed", reason=f"The processes of this training could not be started ({why}).")
+    except Exception as error:
+        log.exception("the processes of run %s were left alone", run.run_id)
+        reason = f"The training broke off unexpectedly ({type(error).__name__}); see the log."
+        return RunEnded(status="failed", reason=reason)
+    finally:
+        with contextlib.suppress(OSError):
+            orders.remove()
+    return _last_words(control)
+
+
 @contextlib.contextmanager
 def _output(run: Run, silent: bool) -> Any:
     """Where the processes print to: this one's own output, or a file of the run."""
@@ -137,7 +182,16 @@ def _output(run: Run, silent: bool) -> Any:
 
 
 def _watch(launcher: "subprocess.Popen[bytes]", orders: OrderWriter, run: Run, control: Control) -> None:
-    """Carries over what people want until the processes have ended."""
+    """Carries over what people want until the processes have ended; where it cannot, it ends them."""
+    try:
+        _carry_over(launcher, orders, run, control)
+    except Exception:
+        launcher.terminate()
+        launcher.wait()
+        raise
+
+
+def _carry_over(launcher: "subprocess.Popen[bytes]", orders: OrderWriter, run: Run, control: Control) -> None:
     stop_asked: float | None = None
     taken = len(run.events())
     while _runs(launcher):
@@ -166,11 +220,11 @@ def _runs(launcher: "subprocess.Popen[bytes]") -> bool:
 
 
 def _forget_what_changed(control: Control, news: list[dict[str, Any]]) -> None:
-    """Takes from the wishes what the training says it has done."""
+    """Takes from the wishes what the training says it has done, or could not do: that would hold up all later ones."""
     for event in news:
-        asked = control.asked_changes
-        if asked and event["event"] == "Changed" and asked.items() <= event["settings"].items():
-            control.take_changes(0)
+        answered = event.get({"Changed": "settings", "Warned": "refused"}.get(event["event"], ""))
+        if isinstance(answered, dict):
+            control.forget(answered)
 
 
 def _last_words(control: Control) -> RunEnded:

@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from resnet_core.training.events import Warned
 
 TELLS_STEP = ("StepEnded", "EpochEnded", "Paused", "Resumed")
@@ -50,8 +48,10 @@ def in_steps(count: int) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _read_place(path: Path, stamp: int, size: int) -> dict[str, Any] | None:
-    """Reads the position alone: tensors stay on the disk."""
+    """Reads the position alone: tensors stay on the disk. The page lists runs before torch is there."""
     try:
+        import torch
+
         place = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["position"]
         return {**place, **{name: int(place[name]) for name in ("step", "step_in_epoch", "epoch")}}
     except Exception:  # torch raises many kinds for a damaged file

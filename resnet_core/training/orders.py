@@ -94,9 +94,9 @@ class OrderedControl(Replay):
                 self.pause()
             elif before.get("pausing"):
                 self.resume()
-            changes = self._orders.get("changes")
-            if isinstance(changes, dict) and changes and changes != before.get("changes"):
-                self._change(changes)
+            new = _news(before.get("changes"), self._orders.get("changes"))
+            if new:
+                self._change(new)
         if time.monotonic() > self._next_look:
             self._next_look = time.monotonic() + SENDER_SECONDS
             if not self._sender_lives():
@@ -129,3 +129,10 @@ class OrderedControl(Replay):
         if not isinstance(sender, list) or len(sender) != 2 or not isinstance(sender[0], int):
             return True
         return bool(process_started(sender[0]) == sender[1])
+
+
+def _news(told: Any, changes: Any) -> dict[str, Any]:
+    """What is asked for now and was not told before with that value; what was refused is not tried again by itself."""
+    known = told if isinstance(told, dict) else {}
+    asked = changes if isinstance(changes, dict) else {}
+    return {name: value for name, value in asked.items() if name not in known or known[name] != value}

@@ -22,11 +22,13 @@ from resnet_core.files import replacing, write_bytes
 from resnet_core.processes import process_started
 from resnet_core.training.checkpoint import read_checkpoint, save_checkpoint
 from resnet_core.training.events import Event, RunEnded, event_to_json
+from resnet_core.training.folder_lock import FolderLock
 from resnet_core.training.kept_epochs import in_words, keep_epoch, sweep
 from resnet_core.training.lost_steps import count_lost, saved_place
 from resnet_core.training.picture_list import FILE as PICTURES
 from resnet_core.training.picture_list import keep_pictures
 from resnet_core.training.predictions import write_predictions
+from resnet_core.training.run_lock import take_run
 from resnet_core.training.runs import Run
 from resnet_core.training.session import Session
 from resnet_core.training.usage import UsageLog
@@ -38,13 +40,18 @@ HEARTBEAT_SECONDS = 2.0
 
 
 class RunRecorder:
-    """Owns a run's folder while it is trained; a context manager: the run always gets its one RunEnded."""
+    """Owns a run's folder while it is trained; a context manager: the run always gets its one RunEnded.
 
-    def __init__(self, run: Run, *, phase: str = "preparing") -> None:
+    Entering raises RunError while another program trains the run; without `locks` the caller's parent has seen to that.
+    """
+
+    def __init__(self, run: Run, *, phase: str = "preparing", locks: bool = True) -> None:
         if not (run.folder / "config.json").is_file():  # the first heartbeat would make the folder anew
             raise RunError(f"Run {run.run_id} is gone; it was deleted meanwhile.")
         self.run = run
         self._phase = phase
+        self._locks = locks
+        self._held: FolderLock | None = None
         self._detail = ""
         self._ended = False
         self._unwritten = b""
@@ -56,6 +63,16 @@ class RunRecorder:
         self._heart = threading.Thread(target=self._beat_on, name=f"heartbeat-{run.run_id}", daemon=True)
 
     def __enter__(self) -> "RunRecorder":
+        try:
+            self._held = take_run(self.run.folder) if self._locks else None
+            self._begin()
+        except BaseException:
+            self._let_go()
+            raise
+        self._heart.start()
+        return self
+
+    def _begin(self) -> None:
         for leftover in self.run.folder.glob(".*.part"):  # of an owner that was killed while it saved
             leftover.unlink(missing_ok=True)
         sweep(self.run.folder)
@@ -64,8 +81,13 @@ class RunRecorder:
         torn = path.is_file() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
         self._unwritten = b"\n" if torn else b""  # the next event starts on its own line
         self._events = path.open("ab", buffering=0)
-        self._heart.start()
-        return self
+
+    def _let_go(self) -> None:
+        """Of a run that this one could not begin with: nobody is to take it for its owner."""
+        if self.run.heartbeat().get("pid") == os.getpid():
+            (self.run.folder / "heartbeat.json").unlink(missing_ok=True)
+        if self._held:
+            self._held.release()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -80,6 +102,8 @@ class RunRecorder:
         self._events.close()
         if self._unwritten:  # no room for the ending: without a heartbeat readers see that nobody trains it
             (self.run.folder / "heartbeat.json").unlink(missing_ok=True)
+        if self._held:
+            self._held.release()
 
     def record(self, events: Iterator[Event]) -> Iterator[Event]:
         """Passes events on, each written to the disk first."""
@@ -223,9 +247,15 @@ def load_resume(run: Run) -> dict[str, Any]:
 
 
 def find_resume(run: Run) -> dict[str, Any] | None:
-    """The same; None where the run was killed before anything was saved, so that it has to begin again."""
-    there = (run.folder / "resume.pt").is_file()
-    return None if run.status() == "interrupted" and not there and not _was_saved(run) else load_resume(run)
+    """The same; None where the run ended before anything was saved, so that it has to begin again.
+
+    A branch never begins again: its beginning is what its parent had learned.
+    """
+    if (run.folder / "resume.pt").is_file() or _was_saved(run) or run.status() == "finished":
+        return load_resume(run)
+    if run.config().forked_from:
+        raise RunError(f"The branch {run.run_id} was never completely written; branch off again.")
+    return None
 
 
 def load_kept(run: Run, epoch: int) -> dict[str, Any]:

@@ -61,6 +61,11 @@ def _not_plain(config: TrainConfig) -> tuple[str, str] | None:
         ("augment", config.augment not in AUGMENTED, f"is {config.augment}"),
         ("drop_path", config.drop_path > 0, f"is {config.drop_path:g}"),
         ("thaw", bool(config.thaw), f"is {config.thaw}"),
+        (
+            "max_pictures",  # which ones are left out hangs on the pictures' names, and drawn ones have others as files
+            config.max_pictures is not None and config.dataset == "rendered-flowers",
+            f"is {config.max_pictures} of the rendered flowers",
+        ),
         ("rendered_share", config.rendered_share > 0, f"is {config.rendered_share:g}"),
     )
     return next(((name, why) for name, applies, why in found if applies), None)

@@ -5,6 +5,7 @@ another app has the runs folder every button raises a RunError that says so.
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from resnet_core.data.datasets import DatasetSpec, load_dataset
 from resnet_core.errors import RunError
 from resnet_core.training.branching import branch_off
 from resnet_core.training.config import TrainConfig
-from resnet_core.training.control import check_changeable
+from resnet_core.training.control import check_changeable, lifting_budget
 from resnet_core.training.data_changes import ready_to_go_on
 from resnet_core.training.queue_file import read_queue
 from resnet_core.training.recorder import find_resume
@@ -34,6 +35,9 @@ class Runner:
         self.store = store
         self._data_dir = data_dir
         self._thread = TrainingThread(store.runs_dir, data_dir=data_dir)
+        self._taking_up = threading.Lock()
+        self._queue_is_ours = False  # what waited on the disk waits here
+        store.on_take_over = self._take_over
 
     def start(self, config: TrainConfig) -> Run:
         """Starts the training, or queues it behind the one under way. Raises DatasetError or RunError."""
@@ -87,6 +91,7 @@ class Runner:
         RunError unless this program trains the run."""
         job = self._require(run_id)
         check_changeable(settings)
+        settings = lifting_budget(settings, job.config.budget_minutes)
         job.config.replace(**settings)  # out of range: refused here, where a person sees it
         job.control.change(**settings)
         return job.run
@@ -127,8 +132,11 @@ class Runner:
 
         What was being trained then is left to a person: it shows as stopped or interrupted and can be resumed.
         """
-        jobs = [job for job in map(self._left_waiting, read_queue(self.store.runs_dir)) if job]
-        return tuple(job.run.run_id for job in self._thread.add(*jobs))
+        with self._taking_up:
+            jobs = [job for job in map(self._left_waiting, read_queue(self.store.runs_dir)) if job]
+            fresh = self._thread.add(*jobs)
+            self._queue_is_ours = True
+        return tuple(job.run.run_id for job in fresh)
 
     def aside(self, work: Callable[[Progress], T], *, progress: Progress | None = None) -> T:
         """What short work on the training device gives, such as a scan. Raises RunError while a run trains, and where
@@ -183,16 +191,23 @@ class Runner:
         """The job of a run that an app before this one left waiting; None where it does not wait any more."""
         try:
             run = self.store.get(run_id)
-            if run.status() == "queued":
-                return Job(run, run.config(), None, takes_up=(run.folder / "resume.pt").is_file())
+            if run.status() == "queued" and self._thread.find(run_id) is None:
+                job = Job(run, run.config(), None, takes_up=(run.folder / "resume.pt").is_file())
+                if job.config.forked_from and not job.takes_up:
+                    raise RunError("what it branched off with is gone")
+                job.recorder  # noqa: B018  made here, so that a folder that vanishes keeps no other run from waiting
+                return job
         except (RunError, OSError):
             log.exception("run %s cannot wait any longer", run_id)
         return None
 
     def _check_writable(self) -> None:
-        only_read = self.store.reads_only
         self.store.check_writable()
-        if only_read:  # the app that had the folder has gone: its queue is ours now
+        self._take_over()
+
+    def _take_over(self) -> None:
+        """Takes up what waits on the disk, once, where this app has the folder: the next job would overwrite it."""
+        if self.store.lock is not None and not self._queue_is_ours:
             self.take_up_queue()
 
     def _require(self, run_id: str) -> Job:

@@ -4,6 +4,7 @@ second browser, a run started from the command line and a post-mortem are all th
     config.json        the settings as asked for
     events.jsonl       one JSON object a line, append only; an incomplete last line is ignored
     usage.jsonl        images a second, memory and load, a line about once a second
+    run.lock           held by who trains it (run_lock.py)
     heartbeat.json     who trains it (pid, host) and when that was last seen
     notes.json         a name, a note and tags that people gave it (run_notes.py)
     best.safetensors   the best epoch's checkpoint        last.safetensors   the newest epoch's
@@ -20,6 +21,7 @@ import shutil
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ from resnet_core.training.kept_epochs import CHECKPOINT, STATE, kept_path, list_
 from resnet_core.training.lost_steps import count_lost
 from resnet_core.training.queue_file import read_queue
 from resnet_core.training.run_bin import KEPT_SECONDS, RunBin
+from resnet_core.training.run_lock import is_held
 from resnet_core.training.run_notes import RunNotes, checked_notes, edit_notes, read_notes
 from resnet_core.training.run_search import search_runs
 
@@ -82,6 +85,17 @@ class Run:
         except (OSError, ValueError, TypeError, ResNetLabError) as error:
             raise RunError(f"The settings of run {self.run_id} cannot be read.") from error
 
+    @property
+    def name(self) -> str:
+        """What people call the run: the name in its notes, else in its settings; "" where nobody named it."""
+        given = read_notes(self.folder).name
+        if given:
+            return given
+        try:
+            return self.config().name
+        except RunError:
+            return ""
+
     def events(self, after: int = 0) -> list[dict[str, Any]]:
         """The events from number `after` on, in order; `after + len(...)` is the next cursor."""
         return self._log.read()[max(0, after) :]
@@ -106,8 +120,9 @@ class Run:
 
     @property
     def at_rest(self) -> bool:
-        """True while nobody trains the run or is about to."""
-        return self.status() in (*ENDED, "interrupted")
+        """True while nobody trains the run or is about to, such as between a killed process and the one after it."""
+        status = self.status()
+        return status in ("finished", "stopped") or (status in ("failed", "interrupted") and not is_held(self.folder))
 
     def lost_steps(self) -> int:
         """Steps that were trained but not saved when an interrupted run was killed; 0 for any other run."""
@@ -195,6 +210,7 @@ class RunStore:
         self._known: dict[str, Run] = {}
         self.bin = RunBin(runs_dir)
         self.lock: FolderLock | None = None  # only apps claim the folder; the command line works beside them
+        self.on_take_over: Callable[[], None] | None = None  # told when the app that had the folder has gone
 
     def claim(self) -> bool:
         """Makes this app the one that writes here; False while another app has that right: then this one only reads."""
@@ -208,8 +224,12 @@ class RunStore:
 
     def check_writable(self) -> None:
         """Raises RunError with a sentence while another app has the folder; once that has gone, this one takes over."""
-        if self.lock is not None and not self.lock.take():
+        if self.lock is None or self.lock.held:
+            return
+        if not self.lock.take():
             raise RunError(self.lock.refusal())
+        if self.on_take_over:
+            self.on_take_over()
 
     def release(self) -> None:
         """Lets another app write here."""
@@ -290,7 +310,9 @@ class RunStore:
         """The run, no longer known here, as its folder is about to go. Raises RunError while it is being trained."""
         run = self.get(run_id)
         if not run.at_rest:
-            raise RunError(f"Run {run_id} is still {run.status()}; stop it first.")
+            status = run.status()
+            still = "being trained" if status in ("failed", "interrupted") else status
+            raise RunError(f"Run {run_id} is still {still}; stop it first.")
         with self._lock:
             self._known.pop(run_id, None)
         return run

@@ -133,7 +133,7 @@ class Session:
         check_together(config)
         check_drop_path(self.model, config.drop_path)
         loaders = self.loaders
-        if settings.keys() <= {"epochs", "patience"}:  # nothing that is made ready for the steps depends on them
+        if settings.keys() <= {"epochs", "patience", "budget_minutes"}:  # what is ready for the steps stays as it is
             self.config, self.plan = config, replace(self.plan, config=config)
             self.changes |= settings
             if self.learner.forward is self.model:
@@ -153,7 +153,8 @@ class Session:
 
     def due_changes(self, asked: dict[str, Any]) -> dict[str, Any]:
         """What else changes with the current epoch: a stage that thaws, and the epochs the budget has room for."""
-        epochs = self.budget.epochs(self.plan, self.position.epoch - 1)
+        timed = self.config.budget_minutes  # 0 also once a person has chosen the epochs
+        epochs = self.budget.epochs(self.plan, self.position.epoch - 1) if timed else self.epochs
         due = {**due_thaw(self.config, self.position.epoch), **({"epochs": epochs} if epochs != self.epochs else {})}
         return {name: value for name, value in due.items() if name not in asked}
 

@@ -41,6 +41,9 @@ class SharedControl(Control):
     def take_changes(self, epoch: int) -> dict[str, Any]:
         return self._team.first(lambda: self._own.take_changes(epoch))
 
+    def give_back(self, epoch: int, changes: Mapping[str, Any]) -> None:
+        self._own.give_back(epoch, changes)
+
     def pending(self) -> dict[str, Any]:
         return self._own.pending()
 

@@ -87,8 +87,11 @@ class TrainingThread:
         with self._lock:
             job = self._waiting.take(run_id)
         if job:
-            with job.recorder:
-                job.recorder.write(RunEnded(status="stopped", reason="Taken from the queue before it started."))
+            try:
+                with job.recorder:
+                    job.recorder.write(RunEnded(status="stopped", reason="Taken from the queue before it started."))
+            except (RunError, OSError):  # its folder was deleted: nothing is left to tell
+                log.warning("run %s left the queue, but its ending could not be written", run_id)
         return job
 
     def move(self, run_id: str, place: int) -> tuple[str, ...] | None:
@@ -102,7 +105,7 @@ class TrainingThread:
             self._closed = True
             current, thread = self._current, self._thread
             self._waiting.leave()
-        self.aside.stop()
+        self.aside.close()
         if current:
             current.control.stop()
         if thread:
@@ -121,15 +124,17 @@ class TrainingThread:
 
     def _work(self) -> None:
         _be_nice()
-        while self._current is not None:
+        with self._lock:
+            job = self._current
+        while job is not None:
             self.aside.stop(OVERTAKEN, wait=True)
             try:
-                self._train(self._current)
+                self._train(job)
             except Exception:
-                log.exception("run %s broke off outside the training loop", self._current.run.run_id)
-            with self._lock:
-                self._current = self._waiting.next()
-                if self._current is None:
+                log.exception("run %s broke off outside the training loop", job.run.run_id)
+            with self._lock:  # once nothing is left here the next job gets a thread of its own
+                job = self._current = self._waiting.next()
+                if job is None:
                     self._thread = None
 
     def _train(self, job: Job) -> None:

@@ -225,6 +225,22 @@ def test_a_silent_channel_has_no_patches_and_one_the_layer_lacks_is_a_sentence(s
             investigate(model, scan, sample, channel)
 
 
+def test_pictures_that_do_not_excite_a_channel_are_neither_shown_nor_counted(sample: PictureSample) -> None:
+    activation = torch.zeros(20, 2, 12, 12)  # zeros of a ReLU: of equals the first class's pictures would win
+    activation[7, 0, 1, 2], activation[18, 0, 3, 4] = 1.0, 2.0
+    activation[:, 1] = -1.0
+    activation[13, 1, 0, 0] = math.nan
+    activation[3, 1, 0, 0] = 4.0
+    tally = _Tally("layer1", 20, 5)
+    tally.add(activation, sample.targets)
+    case = investigate(lively(), tally.result(), sample, 0)
+    assert [patch.picture for patch in case.patches] == [18, 7]
+    assert case.tops == 2
+    shares = {row.class_index: row.of_tops for row in case.classes if row.of_tops}
+    assert shares == {int(sample.targets[18]): 0.5, int(sample.targets[7]): 0.5}
+    assert 3 in [patch.picture for patch in investigate(lively(), tally.result(), sample, 1).patches][:1]
+
+
 # Which pictures
 
 

@@ -153,3 +153,20 @@ def test_the_sum_is_what_the_last_relu_gets_also_when_something_is_off(images: T
         assert torch.allclose(parts.total, left, atol=1e-6)
         assert torch.allclose(parts.output, left.relu(), atol=1e-6)
         assert torch.allclose(parts.branch, whole.branch, atol=1e-6), "what was left out is still shown"
+
+
+def test_a_blocks_name_is_looked_up_without_walking_the_network(
+    monkeypatch: pytest.MonkeyPatch, images: Tensor
+) -> None:
+    model = build_model("resnet110", num_classes=5).eval()
+    walks: list[int] = []
+    original = nn.Module.named_modules
+
+    def named_modules(module: nn.Module, *args: Any, **options: Any) -> Any:
+        walks.append(module is model and "prefix" not in options)
+        return original(module, *args, **options)
+
+    monkeypatch.setattr(nn.Module, "named_modules", named_modules)
+    shares = block_shares(model, images[:1, :, :16, :16])
+    assert len(shares) == 54
+    assert sum(walks) < 54

@@ -4,6 +4,8 @@ import io
 import itertools
 import json
 import zipfile
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import torch
 from PIL import Image, ImageFont
 from shown_networks import classifier_of, photo_of
 
+from resnet_core.activations import take_maps_away
 from resnet_core.activations.capture import capture_activations
 from resnet_core.activations.film import HEIGHT, MOST_BYTES, WIDTH, drawable, make_film, stages_of
 from resnet_core.activations.kept import ActivationCache
@@ -62,6 +65,25 @@ def test_the_npz_is_an_ordinary_zip_of_arrays() -> None:
     with zipfile.ZipFile(io.BytesIO(write_npz(taken))) as file:
         assert file.testzip() is None
         assert set(file.namelist()) == {"conv1.npy", "about.npy", "about_input.npy"}
+
+
+def test_more_than_fits_in_a_file_is_refused_before_the_network_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier, cache, pieces = classifier_of(), ActivationCache(), []
+    maps = 3 * 16 * 16 * 16 * 4  # bytes of the stage and its two blocks, [16,16,16] each
+    layers = ["layer1", "layer1.0", "layer1.1"]
+
+    def counting(work: Callable[[], Any]) -> Any:
+        pieces.append(work)
+        return work()
+
+    monkeypatch.setattr(take_maps_away, "MOST_BYTES", maps - 1)
+    with pytest.raises(ModelError, match="choose fewer layers"):
+        take_maps(cache, classifier, photo_of(), layers, model="mine", in_turn=counting)
+    assert cache.size == 0
+    assert len(pieces) == 1
+    monkeypatch.setattr(take_maps_away, "MOST_BYTES", maps)
+    assert len(take_maps(cache, classifier, photo_of(), layers, model="mine", in_turn=counting).activations) == 3
+    assert len(pieces) == 3
 
 
 def test_the_side_of_the_relu_is_kept_and_unknown_layers_are_a_sentence() -> None:

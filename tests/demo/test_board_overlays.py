@@ -16,11 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demo.live_board import live_board
+from demo.live_board.board_asks import MAX_LINES
 from demo.live_board.board_feed import BoardLine, BoardRead, make_poll
 from demo.live_board.board_setting_names import SETTING_NAMES
 from demo.live_board.live_board import BOARD_STRINGS
 from resnet_core.errors import RunError
 from resnet_core.training.config import TrainConfig
+from resnet_core.training.differences import NOT_COMPARED
 
 Event = dict[str, Any]
 Reply = dict[str, Any]
@@ -113,6 +115,15 @@ def test_an_overlaid_run_that_is_gone_gets_a_sentence_and_spoils_nothing_else():
 def test_an_overlaid_run_written_anew_starts_over():
     reply = ask(Runs(a=[started()], b=[started(), step(1)]), over=[{"run": "b", "cursor": 50}])
     assert (reply["over"][0]["reset"], reply["over"][0]["cursor"]) == (True, 2)
+
+
+def test_an_overlaid_run_without_events_is_told_once():
+    source = Runs(a=[started()], b=[])
+    assert ask(source, over=[{"run": "b", "cursor": 0}])["over"] == [
+        {"cursor": 0, "status": "running", "reset": True, "run": "b"}
+    ]
+    assert ask(source, over=[{"run": "b", "have": "b", "cursor": 0}])["over"] == [{"cursor": 0, "status": "running"}]
+    assert ask(source, over=[{"run": "b", "have": "a", "cursor": 0}])["over"][0]["reset"] is True
 
 
 def test_the_log_of_an_overlaid_run_stays_at_home_and_so_many_runs_are_enough():
@@ -368,10 +379,16 @@ def test_every_word_that_is_chosen_by_a_kind_exists():
     assert keys <= BOARD_STRINGS["en"].keys()
 
 
-def test_only_settings_that_exist_have_names():
+def test_the_settings_that_are_compared_have_names_and_no_others():
     known = {field.name for field in dataclasses.fields(TrainConfig)}
-    assert set(SETTING_NAMES) <= known
-    assert len(SETTING_NAMES) > 30
+    assert set(SETTING_NAMES) == known - set(NOT_COMPARED)
+
+
+def test_the_page_knows_how_long_the_list_of_runs_can_be():
+    script = (Path(live_board.FOLDER) / "live_board_overlay.js").read_text(encoding="utf-8")
+    told = re.search(r"const MOST_LISTED = (\d+);", script)
+    assert told
+    assert int(told[1]) == MAX_LINES
 
 
 def test_no_script_of_the_board_is_too_long_to_read():

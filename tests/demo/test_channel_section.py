@@ -173,7 +173,7 @@ def test_a_second_channel_and_a_second_visitor_cost_no_second_scan(
     found = waited(scans, flowers)
     assert scans.at_hand(flowers, "layer1", "own_val") is found
     assert waited(scans, flowers, session="you") is found
-    cases = [case_html(scans, classifier, found, channel, "en") for channel in (0, 5)]
+    cases = [case_html(services, scans, classifier, found, channel, "en") for channel in (0, 5)]
     assert cases[0] != cases[1]
     assert calls == ["layer1"]
     waited(scans, flowers, "layer2")
@@ -296,7 +296,7 @@ def test_reading_is_told_before_looking(services: Services, flowers: str):
 def test_nine_patches_are_one_picture_with_class_and_value_under_each(services: Services, flowers: str):
     scans = Scans(services)
     found = waited(scans, flowers)
-    html = case_html(scans, services.classifier(flowers), found, 2, "en")
+    html = case_html(services, scans, services.classifier(flowers), found, 2, "en")
     sheets = pictures_in(html)
     assert {sheet.size for sheet in sheets} == {(9 * 96, 96)}
     assert html.count("<figcaption>") == 9
@@ -313,7 +313,7 @@ def test_a_silent_channel_is_told_as_such(services: Services):
     network = services.classifier(model).model
     network.bn1.weight.data[4] = 0
     network.bn1.bias.data[4] = -1
-    html = case_html(scans, services.classifier(model), waited(scans, model, "relu"), 4, "en")
+    html = case_html(services, scans, services.classifier(model), waited(scans, model, "relu"), 4, "en")
     assert "Channel 4 of relu is silent: it gave 0 everywhere in all 20 pictures" in html
 
 

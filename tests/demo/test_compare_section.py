@@ -108,6 +108,13 @@ def test_a_joint_sheet_shows_each_channel_where_a_sheet_alone_does():
     assert len(np.unique(np.asarray(right)[np.asarray(right) != 255])) == 1
 
 
+def test_channels_of_a_single_number_share_one_scale():
+    numbers = torch.arange(8.0)[:, None, None]
+    left, _ = joint_sheets(numbers, numbers.flip(0))
+    tiles = np.asarray(left)[np.asarray(left) != 255]
+    assert len(np.unique(tiles)) == 8  # on scales of their own each would be at one of the two ends
+
+
 def test_layers_of_other_shapes_are_filled_up_to_one_size():
     left, right = separate_sheets(torch.rand(16, 8, 8), torch.rand(64, 16, 16))
     assert left.size == right.size

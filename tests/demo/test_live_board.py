@@ -32,6 +32,8 @@ class FakeSource:
         self.status = "running"
         self.detail = ""
         self.queued: tuple[str, ...] = ()
+        self.name: str | None = None
+        self.lost = 0
 
     def current_run_id(self) -> str | None:
         return self.current
@@ -40,7 +42,8 @@ class FakeSource:
         if run_id not in self.runs:
             raise RunError("There is no run of that name. Pick another one.")
         events = self.runs[run_id]
-        return BoardRead(tuple(events[after:]), len(events), self.status, self.detail, self.queued)
+        told = (self.status, self.detail, self.queued, self.name, self.lost)
+        return BoardRead(tuple(events[after:]), len(events), *told)
 
 
 def started(**changes: object) -> Event:
@@ -131,6 +134,25 @@ def test_detail_and_queue_travel_even_when_no_event_is_new():
         "detail": "preparing data: 400 of 1,200",
         "queued": ["b"],
     }
+
+
+def test_a_run_renamed_meanwhile_tells_its_new_name_to_those_who_show_the_old_one():
+    source = FakeSource(a=[started()])
+    source.name = "second\ntry"
+    quiet = {"cursor": 1, "status": "running"}
+    renamed = quiet | {"run": "a", "about": {"name": "second try"}}
+    assert ask(source, have="a", cursor=1, called="first try") == renamed
+    assert ask(source, have="a", cursor=1, called="second try") == quiet
+    assert ask(source, have="a", cursor=1) == quiet, "a board that shows no name yet"
+    source.runs["a"].append(started(epochs=20))
+    told = ask(source, have="a", cursor=1, called="first try")["about"]
+    assert (told["name"], told["epochs"]) == ("second try", 20)
+
+
+def test_lost_steps_travel_as_a_number():
+    source = FakeSource(a=[started()])
+    source.lost = 12
+    assert ask(source, have="a", cursor=1) == {"cursor": 1, "status": "running", "lost": 12}
 
 
 def test_a_steady_update_of_20_steps_and_an_epoch_is_under_2_kb():

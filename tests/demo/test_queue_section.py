@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from demo.follow_banner.follow_choice import model_choice
 from demo.live_board.live_board import LiveBoard, make_poll
 from demo.services import Services
 from demo.training.fork_section import branch_settings, fork_section, kept_choices
@@ -125,6 +126,8 @@ def test_programs_branch_off(services: Services, going: Run, calls: dict[str, Ca
         ({"batch_size": 4}, "batch_size cannot change in a branch"),
         ({"run_id": "x", "epoch": 3}, "run_id, epoch cannot change"),
         ({"anyway": True}, "anyway is no setting"),
+        ({"name": "x" * 81}, "at most 80 characters"),
+        ({"forked_from": "elsewhere/1"}, "forked_from cannot change"),
         (["epochs"], "settings must be an object"),
         ({3: 4}, "3 cannot change"),
     ):
@@ -140,6 +143,28 @@ def test_the_epochs_one_can_branch_off_from_show_how_good_they_were(services: Se
     assert choices[0][0].endswith("%")
     assert kept_choices(services, "") == kept_choices(services, going.run_id)[: len(kept_choices(services, ""))]
     assert kept_choices(services, "nope") == []
+
+
+def test_an_epoch_that_could_not_be_judged_is_offered_all_the_same(
+    services: Services, going: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unjudged = [{"event": "EpochEnded", "epoch": 1, "val_top1": None}]
+    monkeypatch.setattr(Run, "events", lambda self, after=0: unjudged)
+    assert kept_choices(services, going.run_id)[0] == ("1", "1")
+
+
+def test_choices_of_before_a_restart_reach_the_app(services: Services) -> None:
+    """Gradio refuses a value that is not among the choices of the page as it was built."""
+
+    async def made() -> list[gr.Dropdown]:
+        with gr.Blocks() as page:
+            fork_section(services, gr.Textbox(), board_of(services))
+            model_choice(services, "chosen")
+        return [block for block in page.blocks.values() if isinstance(block, gr.Dropdown)]
+
+    boxes = {str(box.elem_id): box for box in asyncio.run(made())}
+    assert boxes["fork-epoch"].preprocess("3") == "3"
+    assert boxes["chosen"].preprocess("20260101-000000-x/3") == "20260101-000000-x/3"
 
 
 def test_only_what_is_filled_in_is_changed_in_a_branch() -> None:
@@ -170,6 +195,8 @@ def test_a_press_on_branch_off_shows_the_branch_and_a_second_press_means_it(
     second = branch(None, going.run_id, "1", first[2], "0.01", "", "", "")
     assert services.queued() == (second[1],)
     assert second[2:] == ("", "", "", "", "")
+    assert "“1 · 20%” is no epoch" in sentence(lambda: branch(None, going.run_id, "1 · 20%", "", "", "", "", ""))
+    assert "at most 80" in sentence(lambda: branch(None, going.run_id, "1", "", "", "", "", "x" * 81))
     assert "keeps no epoch yet" in sentence(lambda: branch(None, going.run_id, None, "", "", "", "", ""))
 
 

@@ -1,6 +1,7 @@
 """The run history as the page asks for it: any question is answered, nothing but what changed travels."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from demo.training.run_table.run_table import RunTable, table_script
 from demo.words.runs import TABLE_WORDS
 from resnet_core.errors import RunError
 from resnet_core.training.config import TrainConfig
+from resnet_core.training.disk_use import disk_used
+from resnet_core.training.event_log import EventLog
 from resnet_core.training.events import RunEnded
 from resnet_core.training.recorder import RunRecorder
 from resnet_core.training.runs import Run
@@ -110,6 +113,48 @@ def test_summaries_are_made_again_only_for_what_changed(
     services.store.describe(runs[0].run_id, name="c")
     assert [each.name for each in summaries.of(runs)] == ["c", "b"]
     assert len(made) == 3
+
+
+def test_the_disk_is_walked_only_for_runs_that_have_changed(
+    services: Services, ask: Callable[..., dict[str, Any]], ended: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+):
+    one, other = ended("a"), ended("b")
+    (one.folder / "weights").write_bytes(bytes(5000))
+    os.link(one.folder / "weights", other.folder / "weights")
+    assert ask(what="list")["size"] == disk_used(one.folder, other.folder)
+    walked: list[Path] = []
+    walk = os.walk
+    monkeypatch.setattr(os, "walk", lambda folder: walked.append(Path(folder)) or walk(folder))
+    assert ask(what="list")["count"] == 2
+    assert walked == []
+    ask(what="save", run=one.run_id, note="longer than before")
+    size = ask(what="list")["size"]
+    assert set(walked) == {one.folder}
+    assert size == disk_used(one.folder, other.folder)
+
+
+def test_a_deleted_run_is_listed_without_reading_its_events(
+    ask: Callable[..., dict[str, Any]], ended: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+):
+    first, second = ended("plain"), ended("old name")
+    ask(what="save", run=second.run_id, name="new name")
+    for run in (first, second):
+        ask(what="delete", run=run.run_id)
+    monkeypatch.setattr(EventLog, "read", lambda log: pytest.fail("the events were read"))
+    assert {row["name"] for row in ask(what="list")["bin"]} == {"plain", "new name"}
+
+
+def test_the_board_hears_what_a_run_is_called_now(
+    services: Services, ask: Callable[..., dict[str, Any]], ended: Callable[..., Run]
+):
+    run = ended("first")
+    assert services.read(run.run_id, 1).name == "first"
+    ask(what="save", run=run.run_id, name="second")
+    assert services.read(run.run_id, 1).name == "second"
+    ask(what="save", run=run.run_id, name="")
+    assert services.read(run.run_id, 1).name == "first"
+    (run.folder / "config.json").write_text("{", encoding="utf-8")
+    assert services.read(run.run_id, 1).name == ""
 
 
 def test_a_run_that_dies_without_a_word_is_seen_to_have_died(

@@ -120,6 +120,15 @@ def test_choices_name_the_shipped_model_and_the_runs_by_their_name(services: Ser
     assert run_choices(services)[0] == ("first garden · finished", run.run_id)
 
 
+def test_a_name_of_any_length_is_one_short_line_in_the_list(services: Services):
+    run = services.store.create(TrainConfig(name="rose\n\u202egarden " + "x" * 5000))
+    title = next(title for title, run_id in run_choices(services) if run_id == run.run_id)
+    name = title.rpartition(" · ")[0]
+    assert name.startswith("rose garden xxx")
+    assert len(name) <= 80
+    services.store.remove(run.run_id)
+
+
 # Runs
 
 

@@ -1,10 +1,14 @@
 """The training form: what its fields become, and what settings from elsewhere look like in it."""
 
+import asyncio
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,18 +18,24 @@ from demo.training.form_values import (
     FIELDS,
     SHOWN_BY_PRESET,
     check_allowed,
+    check_name,
     config_from_form,
     form_from_config,
     others_in_words,
     read_others,
+    shareable,
+    shareable_event,
     shown_by_preset,
 )
 from demo.training.plan_picture import plan_picture, summary
 from demo.training.plan_section import DatasetsAtHand, plan_html
 from demo.training.rate_picture import scan_picture
-from demo.training.repeat_section import script_of
-from demo.training.settings_section import file_stem, fill
+from demo.training.repeat_section import repeat_section, script_of
+from demo.training.settings_section import file_stem, fill, settings_section
+from demo.training.start_form import DEVICES, StartForm, device_choices, start_form, wanted
+from resnet_core.device import offered_devices
 from resnet_core.errors import ConfigError, RunError
+from resnet_core.processor import read_cores
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.presets import PRESETS, make_config
 from resnet_core.training.thawing import GRADUAL
@@ -213,6 +223,43 @@ def test_files_of_this_machine_are_named_only_from_it():
         check_allowed(config, local=False)
 
 
+def test_somebody_elsewhere_cannot_ask_for_more_than_the_machine_has():
+    for field in ("processes", "num_threads"):
+        much = TrainConfig(**{field: read_cores().usable + 1})
+        check_allowed(much, local=True)
+        check_allowed(TrainConfig(**{field: 1}), local=False)
+        with pytest.raises(ConfigError, match=f"{field} must be at most"):
+            check_allowed(much, local=False)
+
+
+def test_where_a_run_came_from_cannot_be_made_up():
+    assert read_others('{"forked_from": "20260101-000000-x/3", "width": 32}') == {"width": 32}
+
+
+def test_a_name_that_no_list_has_room_for_is_refused(services: Services):
+    form = {**dict.fromkeys(FIELDS, ""), **UNTOUCHED}
+    for name in ("x" * 80, ""):
+        check_name(name)
+        assert wanted(services, None, "", "", *({**form, "name": name}[field] for field in FIELDS)).name == name
+    with pytest.raises(ConfigError, match="at most 80 characters"):
+        wanted(services, None, "", "", *({**form, "name": "x" * 81}[field] for field in FIELDS))
+
+
+@pytest.mark.parametrize("folder", ["/home/me/pictures/meadow", "C:\\Users\\me\\meadow", "data/own/meadow/"])
+def test_people_elsewhere_see_no_folders_of_this_machine(folder: str):
+    config = TrainConfig(dataset=folder, init_from=f"{folder}/best.safetensors", epochs=4)
+    assert shareable(config, local=True) == config
+    shown = shareable(config, local=False)
+    assert (shown.dataset, shown.init_from, shown.epochs) == ("meadow", "best.safetensors", 4)
+    event = {"event": "RunStarted", "settings": config.to_json(), "epochs": 4}
+    assert shareable_event(event, local=True) == event
+    assert shareable_event(event, local=False) == {**event, "settings": shown.to_json()}
+    assert event["settings"] == config.to_json(), "what was read stays as it was"
+    other = {"event": "Changed", "settings": {"epochs": 9}}
+    assert shareable_event(other, local=False) == other
+    assert shareable(TrainConfig(), local=False) == TrainConfig()
+
+
 def test_settings_without_a_field_are_said():
     _, others = form_from_config(TrainConfig(width=32, init_from="/home/me/best.safetensors"))
     assert json.loads(others)["width"] == 32
@@ -225,6 +272,24 @@ def test_a_folder_that_is_no_named_data_set_goes_into_its_box(services: Services
     assert folder == str(meadow)
     assert dataset != str(meadow)
     assert fill(services, TrainConfig(), None)[0] == ""
+
+
+def test_loaded_settings_put_away_a_zip_whose_pictures_would_win(services: Services):
+    assert fill(services, TrainConfig(), None)[-1] is None
+    assert len(fill(services, TrainConfig(), None)) == len(FIELDS) + 3
+
+    async def made() -> tuple[gr.Blocks, StartForm]:  # outside a loop Gradio opens two and never closes them
+        with gr.Blocks() as page, gr.Row():
+            form = start_form(services)
+            settings_section(services, form, gr.Textbox())
+        return page, form
+
+    page, form = asyncio.run(made())
+    boxes = {form.own_zip, form.own_folder}
+    filling = [call for call in page.fns.values() if form.others in call.outputs and boxes & set(call.outputs)]
+    assert [form.own_zip in call.outputs for call in filling] == [True, True], "a file and a clone"
+    chosen = [call for call in page.fns.values() if (form.fields["dataset"]._id, "input") in call.targets]
+    assert [(set(call.outputs), call.fn()) for call in chosen if call.fn] == [(boxes, (None, ""))]
 
 
 def test_somebody_elsewhere_cannot_load_a_folder_of_this_machine(services: Services, monkeypatch: pytest.MonkeyPatch):
@@ -253,7 +318,8 @@ def plan_of(services: Services, folder: Path | None = None, **changes: Any) -> s
 
 def test_the_plan_says_what_will_be_and_draws_it(services: Services, meadow: Path):
     told = plan_of(services, meadow, epochs="6", thaw="layer3@2,layer2@4")
-    assert "ResNet-20 (CIFAR), 32 px, 6 epochs of" in told
+    assert "meadow: ResNet-20 (CIFAR), 32 px, 6 epochs of" in told
+    assert str(meadow.parent) not in told
     assert '<svg class="plan-picture"' in told
     assert told.count('class="plan-frozen"') == 4
     assert told.count('class="plan-learns"') == 2
@@ -269,7 +335,7 @@ def test_what_cannot_start_says_why_instead(services: Services, meadow: Path):
 
 def test_a_budget_is_told_and_not_drawn(services: Services, meadow: Path):
     told = plan_of(services, meadow, budget_minutes="15")
-    assert "15 minutes" in told
+    assert "meadow, 15 minutes" in told
     assert "<svg" not in told
 
 
@@ -328,3 +394,48 @@ def test_a_run_gives_its_script_once_it_has_begun(services: Services, meadow: Pa
     waiting = services.store.create(TrainConfig(**settings))
     with pytest.raises(RunError, match="not chosen its settings yet"):
         script_of(waiting)
+
+
+def test_a_run_that_is_gone_has_no_command_line_and_nobody_is_bothered(services: Services):
+    async def made() -> gr.Blocks:
+        with gr.Blocks() as page:
+            repeat_section(services, gr.Textbox())
+        return page
+
+    line = next(call.fn for call in asyncio.run(made()).fns.values() if call.fn and call.fn.__name__ == "line")
+    run = services.store.create(TrainConfig(dataset="/home/me/meadow"))
+    assert "/home/me/meadow" in line(run.run_id)
+    services.local = False
+    try:
+        assert "/home/me" not in line(run.run_id)
+    finally:
+        services.local = True
+    assert line("gone") == ""
+
+
+# ---- Before torch is there ------------------------------------------------------------------------------------
+
+BUILD = """
+import sys
+from pathlib import Path
+from demo.services import Services
+from demo.ui import build
+from resnet_core.training.config import TrainConfig
+services = Services(data_dir=Path(sys.argv[1]), runs_dir=Path(sys.argv[2]))
+services.store.create(TrainConfig(name="earlier"))
+build(services)
+assert "torch" not in sys.modules, "the page would wait for it"
+"""
+
+
+def test_the_page_is_built_without_torch(tmp_path: Path):
+    ended = subprocess.run(
+        [sys.executable, "-c", BUILD, str(tmp_path / "data"), str(tmp_path / "runs")],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-2000:]
+
+
+def test_the_devices_are_those_of_torch_once_it_is_there(services: Services):
+    assert device_choices(services)["choices"] == list(offered_devices())
+    assert set(DEVICES) <= set(offered_devices())

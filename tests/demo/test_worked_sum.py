@@ -146,3 +146,22 @@ def test_the_first_layer_shows_the_three_colours(services: Services, models: dic
     html = work_out(services, PHOTO, models["resnet18"], "conv1", (0, 0, 0), 1, "en").html
     assert html.count("<figure>") == 3
     assert "sum of all 147 products" in html
+
+
+def test_the_published_shortcut_that_is_larger_than_its_branch_is_worked_out_at_every_place(services: Services) -> None:
+    torch.manual_seed(0)
+    run = services.store.create(TrainConfig())
+    arguments: dict[str, Any] = {"num_classes": 3, "as_published": True}
+    checkpoint = Checkpoint(
+        architecture="tutorial-cifar",
+        architecture_arguments=arguments,
+        class_names=("a", "b", "c"),
+        preprocessing=Preprocessing(resize=32, crop=32),
+    )
+    weights = build_model("tutorial-cifar", **arguments).state_dict()
+    save_checkpoint(run.folder / "best.safetensors", checkpoint, weights)
+    for row in (0, 1):
+        found = work_out(services, PHOTO, run.run_id, "layer4", (7, row, 1), 1, "en")
+        assert found.place == (7, row, 1)
+        assert found.shown == pytest.approx(found.value, abs=1e-5)
+        assert found.value == pytest.approx(float(found.activation[found.place]), abs=1e-5)

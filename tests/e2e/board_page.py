@@ -29,6 +29,8 @@ class MemoryRuns:
         self.measured: dict[str, list[Event]] = {}
         self.status = "running"
         self.detail = ""
+        self.name: str | None = None
+        self.lost = 0
         self.asked: list[str] = []  # run ids, each time their settings were compared
 
     def current_run_id(self) -> str | None:
@@ -38,7 +40,8 @@ class MemoryRuns:
         if run_id not in self.runs:
             raise RunError("There is no run of that name. Pick another one.")
         events = self.runs[run_id]
-        return BoardRead(tuple(events[after:]), len(events), self.status, self.detail)
+        told = {"detail": self.detail, "name": self.name, "lost": self.lost}
+        return BoardRead(tuple(events[after:]), len(events), self.status, **told)
 
     def read_usage(self, run_id: str, after: int) -> Sequence[Event]:
         return self.measured.get(run_id, [])[after:]

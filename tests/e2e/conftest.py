@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from app_process import AppProcess
+from PIL import Image
 from playwright.sync_api import sync_playwright
 from visitor import Visitor
 
@@ -116,3 +117,46 @@ def visitor(visit: Callable[..., Visitor]) -> Visitor:
 def examples() -> list[Path]:
     """The five pictures the page offers."""
     return sorted(EXAMPLES.glob("*.png"))
+
+
+@pytest.fixture(scope="module")
+def meadow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of two colours, twelve each, to learn from in no time."""
+    folder = tmp_path_factory.mktemp("pictures") / "meadow"
+    for color in ("red", "yellow"):
+        (folder / color).mkdir(parents=True)
+        for shade in range(12):
+            picture = Image.new("RGB", (24, 24), color).point(lambda value, darker=shade: max(0, value - 9 * darker))
+            picture.save(folder / color / f"{shade}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start_app(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> Iterator[Callable[..., AppProcess]]:
+    """Apps, each with a log of its own, all on one runs folder."""
+    runs = tmp_path_factory.mktemp("shared") / "runs"
+    apps: list[AppProcess] = []
+
+    def start() -> AppProcess:
+        home = tmp_path_factory.mktemp("home")
+        apps.append(AppProcess(home, "--runs-dir", str(runs), cache=session_cache))
+        return apps[-1].wait_until_served()
+
+    yield start
+    for app in apps:
+        app.kill()
+
+
+@pytest.fixture
+def watch(chromium: Any) -> Iterator[Callable[..., Visitor]]:
+    """Windows on the Train tab of any app."""
+    visitors: list[Visitor] = []
+
+    def open_train(app: AppProcess, **options: Any) -> Visitor:
+        visitors.append(Visitor(chromium, app.url, **options).open())
+        visitors[-1].go("Train")
+        return visitors[-1]
+
+    yield open_train
+    for visitor in visitors:
+        visitor.leave()

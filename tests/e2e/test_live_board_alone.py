@@ -8,6 +8,8 @@ import pytest
 from board_page import HOSTILE, Board, MemoryRuns, served
 from playwright.sync_api import expect
 
+from demo.live_board.live_board import board_script
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # Gradio's event loops
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -131,6 +133,86 @@ def test_keyboard_reads_values_epoch_by_epoch_and_switches_work(app, context, ru
     expect(board.page.locator("[data-chart=loss] .lb-key")).to_have_count(4)
     board.part("smoothing").fill("0")
     expect(board.page.locator("[data-chart=loss] .lb-key")).to_have_count(3)
+
+
+def test_readings_by_key_are_spoken_and_those_by_pointer_are_not(app, context, runs):
+    runs.three_epochs()
+    board = Board(context, app[0])
+    spoken = board.page.locator("[data-chart=accuracy] .lb-spoken")
+    box = board.chart("accuracy").bounding_box()
+    board.page.mouse.move(box["x"] + 200, box["y"] + 100)
+    expect(board.part("at").nth(1)).to_contain_text("epoch")
+    expect(spoken).to_have_text("")
+    board.chart("accuracy").focus()
+    board.page.keyboard.press("End")
+    for _ in range(9):
+        board.page.keyboard.press("ArrowLeft")
+    board.page.keyboard.press("ArrowRight")
+    expect(spoken).to_have_text(re.compile(r"epoch 2\.0 · step 20 .*, train epoch 90\.0 %, val epoch 55\.0 %"))
+    expect(board.page.locator("[data-chart=loss] .lb-spoken")).to_have_text("")
+    board.page.keyboard.press("Escape")
+    expect(spoken).to_have_text("")
+
+
+def test_a_board_stops_asking_once_nothing_comes_by_itself_and_no_axis_has_endless_ticks(chromium):
+    page = chromium.new_page()
+    ended = page.evaluate(f"""() => {{
+        {board_script().partition("// The page: what is on screen")[0]}
+        const over = (status, queued) => {{
+            const store = makeStore();
+            store.apply({{ cursor: 0, status, queued }});
+            return store.isOver();
+        }};
+        const narrow = [[1, 1 + 2e-16], [2 ** 53, 2 ** 53 + 4], [3, 3], [5, 1], [NaN, 1], [0, Infinity]];
+        return {{
+            over: ["none", "interrupted", "finished", "stopped", "failed"].map((status) => over(status, [])),
+            live: ["queued", "preparing", "running", "paused", "stopping"].map((status) => over(status, [])),
+            waiting: over("interrupted", ["b"]),
+            ticks: narrow.map(([low, high]) => linearTicks(low, high, 8).length),
+            usual: linearTicks(0, 10, 5),
+        }};
+    }}""")
+    page.close()
+    assert ended["over"] == [True] * 5
+    assert ended["live"] == [False] * 5
+    assert ended["waiting"] is False
+    assert max(ended["ticks"]) <= 100
+    assert ended["usual"] == [0, 2, 4, 6, 8, 10]
+
+
+def test_steps_lost_to_a_kill_are_told_in_the_language_of_the_page(app, context, runs):
+    runs.three_epochs()
+    runs.lost = 12
+    board = Board(context, app[0])
+    expect(board.part("progress")).to_contain_text("lost 12 steps")
+    board.page.locator("#chinese").click()
+    expect(board.part("progress")).to_contain_text("丢失了 12 步")
+
+
+def test_a_renamed_run_gets_its_new_title_without_a_reload(app, context, runs):
+    runs.three_epochs()
+    board = Board(context, app[0])
+    expect(board.part("title")).to_have_text("run a")
+    runs.name = HOSTILE
+    expect(board.part("title")).to_have_text(" ".join(HOSTILE.split()))
+    redraws = board.number("redraws")
+    board.wait_for_polls(2)
+    assert board.number("redraws") == redraws
+
+
+def test_drags_in_a_row_zoom_in_no_further_than_the_keys_do(app, context, runs):
+    runs.three_epochs()
+    board = Board(context, app[0])
+    box = board.chart("loss").bounding_box()
+    for _ in range(8):
+        board.page.mouse.move(box["x"] + 200, box["y"] + 100)
+        board.page.mouse.down()
+        board.page.mouse.move(box["x"] + 212, box["y"] + 100, steps=2)
+        board.page.mouse.up()
+    expect(board.page.locator(".lb-selection")).to_have_count(0)
+    assert 1 <= board.chart("loss").locator(".lb-tick").count() <= 12
+    board.page.keyboard.press("Tab")
+    assert board.complaints == []
 
 
 def test_a_lost_connection_is_said_and_healed(app, context, runs):

@@ -111,6 +111,46 @@ def test_python_lays_runs_over_one_another_and_one_that_vanishes_does_no_harm(ap
     assert board.complaints == []
 
 
+def test_a_deleted_run_gives_its_place_back_when_the_list_is_opened(app, context, runs):
+    for name in ("a", "b", "c"):
+        runs.three_epochs(name, seed=name)
+    board = Board(context, app[0])
+    compare(board, "run a", "run b")
+    expect(board.part("compare-label")).to_have_text("Compare runs (2)")
+    del runs.runs["a"]
+    expect(board.part("compare-label")).to_have_text("Compare runs (1)")
+    board.part("compare-label").click()
+    expect(board.part("run-box")).to_have_count(1)
+    kept = "JSON.parse(sessionStorage.getItem('resnet-lab-overlaid'))"
+    board.page.wait_for_function(f"() => JSON.stringify({kept}) === '[\"b\"]'")
+
+
+def test_an_overlaid_run_without_events_is_not_drawn_anew_each_second(app, context, runs):
+    runs.runs["empty"] = []
+    runs.three_epochs("b")
+    board = Board(context, app[0])
+    compare(board, "run empty")
+    board.wait_for_polls(2)
+    redraws = board.number("redraws")
+    board.wait_for_polls(2)
+    assert board.number("redraws") == redraws
+
+
+def test_what_differs_is_told_in_chinese(app, context, runs):
+    runs.three_epochs("a", halve_batch="no", learning_rate="0.1", dataset="yes")
+    runs.three_epochs("b", halve_batch="yes", learning_rate="auto, 0.02 from epoch 5", dataset="no")
+    board = Board(context, app[0])
+    compare(board, "run a")
+    expect(board.part("setting")).to_have_count(3)
+    assert table(board)["learning rate"] == ["auto, 0.02 from epoch 5", "0.1"]
+    board.page.locator("#chinese").click()
+    expect(board.part("status")).to_have_text("训练中")
+    found = table(board)
+    assert found["内存不足时减半批次"] == ["是", "否"]
+    assert found["学习率"] == ["自动，0.02（从第 5 轮起）", "0.1"]
+    assert found["数据"] == ["no", "yes"]
+
+
 def test_every_value_on_screen_can_be_saved_as_csv(app, context, runs):
     runs.three_epochs("a", seed=0)
     runs.three_epochs("b", seed=1)

@@ -1,74 +1,18 @@
 """The queue and a branch on the page, through a killed server and beside a second app on the same folder."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from app_process import AppProcess
 from gradio_client import Client
-from PIL import Image
 from playwright.sync_api import expect
+from small_runs import begin, unfold
 from visitor import Visitor
-
-SETTINGS = {
-    "model": "resnet8", "image_size": 16, "resize": 16, "batch_size": 8, "device": "cpu", "num_threads": 1,
-    "epochs": 5000, "keep": "all",
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def meadow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures") / "meadow"
-    for color in ("red", "yellow"):
-        (folder / color).mkdir(parents=True)
-        for shade in range(12):
-            picture = Image.new("RGB", (24, 24), color).point(lambda value, darker=shade: max(0, value - 9 * darker))
-            picture.save(folder / color / f"{shade}.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def start_app(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> Iterator[Callable[..., AppProcess]]:
-    """Apps, each with a log of its own, all on one runs folder."""
-    runs = tmp_path_factory.mktemp("shared") / "runs"
-    apps: list[AppProcess] = []
-
-    def start() -> AppProcess:
-        home = tmp_path_factory.mktemp("home")
-        apps.append(AppProcess(home, "--runs-dir", str(runs), cache=session_cache))
-        return apps[-1].wait_until_served()
-
-    yield start
-    for app in apps:
-        app.kill()
-
-
-def begin(client: Client, folder: Path, name: str) -> str:
-    answer = client.predict(str(folder), {**SETTINGS, "name": name}, api_name="/start_training")
-    return str(answer["run_id"])
 
 
 def rows(visitor: Visitor) -> Any:
     return visitor.part("#queue-list .ql-title")
-
-
-def unfold(visitor: Visitor, section: str) -> None:
-    visitor.part(f"{section} > button").click()
-
-
-@pytest.fixture
-def watch(chromium: Any) -> Iterator[Callable[..., Visitor]]:
-    visitors: list[Visitor] = []
-
-    def open_train(app: AppProcess, **options: Any) -> Visitor:
-        visitors.append(Visitor(chromium, app.url, **options).open())
-        visitors[-1].go("Train")
-        return visitors[-1]
-
-    yield open_train
-    for visitor in visitors:
-        visitor.leave()
 
 
 def test_the_queue_and_a_branch_outlive_a_killed_server(

@@ -124,3 +124,16 @@ def test_a_run_that_begins_breaks_it_off_and_then_none_may_begin(
         assert runner.aside(lambda progress: 3) == 3
     finally:
         assert runner.shutdown(PATIENCE)
+
+
+def test_once_closed_it_breaks_off_and_refuses(tmp_path: Path) -> None:
+    place = aside()
+    caller, ended, _ = busy(place)
+    place.close()
+    caller.join(PATIENCE)
+    assert ended == ["The scan was stopped."]
+    runner = Runner(RunStore(tmp_path / "runs"), data_dir=tmp_path)
+    assert runner.shutdown()
+    for refused in (lambda: place.run(lambda progress: 3, refuse=free), lambda: runner.aside(lambda progress: 3)):
+        with pytest.raises(RunError, match="shutting down"):
+            refused()

@@ -16,7 +16,7 @@ from resnet_core.training import budget, budget_choice
 from resnet_core.training.budget import MOST_EPOCHS, Budget, as_decided
 from resnet_core.training.budget_choice import choose_by_budget
 from resnet_core.training.config import TrainConfig
-from resnet_core.training.control import Control, Replay
+from resnet_core.training.control import Control, Replay, lifting_budget
 from resnet_core.training.engine import fit
 from resnet_core.training.events import Changed, EpochEnded, Event, RunEnded, RunStarted, StepEnded, event_to_json
 from resnet_core.training.learner import Learner
@@ -290,3 +290,23 @@ def test_a_trial_without_memory_is_no_candidate(quick: Quick, monkeypatch: pytes
 def test_impossible_budgets_are_refused(minutes: Any) -> None:
     with pytest.raises(ConfigError, match="Budget minutes must be"):
         TrainConfig(budget_minutes=minutes)
+
+
+def test_epochs_that_a_person_asks_for_end_the_budget(
+    clock: FakeClock, quick: Quick, tiny_flowers: DatasetSpec
+) -> None:
+    config, control, keeper = quick(**TIMED), Control(), Keeper()
+    wish = lifting_budget({"epochs": 60}, config.budget_minutes)
+    assert wish == {"epochs": 60, "budget_minutes": 0.0}
+    assert lifting_budget({"epochs": 60}, 0.0) == {"epochs": 60}
+    events = []
+    for event in fit(config, tiny_flowers, saver=keeper, control=control):
+        events.append(event)
+        if isinstance(event, EpochEnded) and event.epoch == 2:
+            control.change(**wish)
+        if isinstance(event, EpochEnded) and event.epoch == 40:
+            control.stop()
+    assert of(events, EpochEnded)[-1].epoch == 40, "the budget cut it"
+    resumed = list(fit(config, tiny_flowers, resume=keeper.state))
+    assert of(resumed, EpochEnded)[-1].epoch == 60
+    assert of(resumed, RunEnded)[0].status == "finished"

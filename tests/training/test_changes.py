@@ -13,6 +13,7 @@ from resnet_core.training.config import TrainConfig
 from resnet_core.training.control import CHANGEABLE, Control, Replay, StopAsked
 from resnet_core.training.engine import fit
 from resnet_core.training.events import Changed, EpochEnded, Event, RunEnded, StepEnded, Warned, event_to_json
+from resnet_core.training.session import Session
 
 Quick = Callable[..., TrainConfig]
 
@@ -176,3 +177,39 @@ def test_asked_twice_the_later_counts_and_it_is_told_once() -> None:
     assert control.asked_changes == {"learning_rate": 0.2, "epochs": 7}
     assert control.take_changes(2) == {"learning_rate": 0.2, "epochs": 7}
     assert control.take_changes(3) == {}
+
+
+def test_nothing_can_be_left_open_once_a_run_has_begun(quick: Quick, tiny_flowers: DatasetSpec) -> None:
+    control = Control()
+    with pytest.raises(ConfigError, match="learning_rate cannot be left open"):
+        control.change(learning_rate=None, epochs=3)
+    assert control.asked_changes == {}
+    for name in ("momentum", "mixup", "patience"):
+        with pytest.raises(ConfigError, match="must be a"):
+            quick(**{name: None})
+
+
+def test_a_run_saved_with_an_empty_wish_can_be_taken_up(quick: Quick, tiny_flowers: DatasetSpec) -> None:
+    """Earlier versions took one, and no epoch could begin with it."""
+    control = Control()
+    control.recall({"planned": {}, "asked": {"learning_rate": None, "mixup": 0.2}}, 2)
+    assert control.take_changes(2) == {"mixup": 0.2}
+
+
+def test_a_stop_while_a_change_is_prepared_keeps_the_change(
+    quick: Quick, tiny_flowers: DatasetSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, keeper = quick(epochs=3), Keeper()
+
+    def stopped(*_: Any, **__: Any) -> None:
+        raise StopAsked
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "change", stopped)
+        first = with_changes(config, tiny_flowers, {1: {"augment": "flip"}}, saver=keeper)
+    assert of(first, RunEnded)[0].status == "stopped"
+    second = list(fit(config, tiny_flowers, resume=keeper.state))
+    [changed] = of(second, Changed)
+    assert (changed.epoch, changed.settings) == (2, {"augment": "flip"})
+    straight = with_changes(config, tiny_flowers, {1: {"augment": "flip"}})
+    assert story(first + second) == story(straight)

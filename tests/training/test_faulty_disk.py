@@ -23,7 +23,7 @@ from resnet_core.training.checkpoint import load_checkpoint
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.control import Control
 from resnet_core.training.engine import fit
-from resnet_core.training.events import Paused, Resumed, RunEnded, Warned
+from resnet_core.training.events import CheckpointSaved, Paused, Resumed, RunEnded, Warned
 from resnet_core.training.recorder import RunRecorder, load_kept, load_resume
 from resnet_core.training.runs import Run, RunStore
 from resnet_core.training.session import Session, Validation
@@ -300,3 +300,32 @@ def test_a_disk_that_turns_read_only_ends_the_run_with_what_was_saved_before(
 def _no_waiting_files(tmp_path: Path) -> Iterator[None]:
     yield
     assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("room_at_the_stop", [False, True])
+def test_a_stop_while_the_best_epoch_waits_for_room_never_claims_a_best_that_is_not_there(
+    room_at_the_stop: bool,
+    quick: Callable[..., TrainConfig],
+    tiny_flowers: DatasetSpec,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "RETRY_SECONDS", 0.01)
+    control, full = Control(), True
+
+    class Full(Keeper):
+        def save_best(self, session: Session, validation: Validation) -> None:
+            if full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().save_best(session, validation)
+
+    keeper, events = Full(), []
+    for event in fit(quick(epochs=1), tiny_flowers, saver=keeper, control=control):
+        events.append(event)
+        if isinstance(event, Paused):
+            control.stop()
+            full = not room_at_the_stop
+    place = keeper.state["position"]
+    assert keeper.saved == (["best", "resume"] if room_at_the_stop else ["resume"])
+    assert (place["best_epoch"], place["best_top1"] >= 0) == ((1, True) if room_at_the_stop else (0, False))
+    told = [event for event in events if isinstance(event, CheckpointSaved)]
+    assert len(told) == room_at_the_stop

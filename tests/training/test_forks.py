@@ -14,6 +14,7 @@ from observers import MEASURED, same_weights
 from resnet_core.cli import main
 from resnet_core.data.datasets import load_dataset
 from resnet_core.errors import CheckpointError, ConfigError, RunError
+from resnet_core.training import branching
 from resnet_core.training.branching import branch_off
 from resnet_core.training.checkpoint import load_checkpoint, read_checkpoint
 from resnet_core.training.config import TrainConfig
@@ -317,3 +318,45 @@ def test_every_setting_a_branch_may_change_is_one_of_the_config() -> None:
     from resnet_core.training.control import CHANGEABLE
 
     assert {*CHANGEABLE, "name", "forked_from"} <= {field.name for field in dataclasses.fields(TrainConfig)}
+
+
+def test_a_branch_of_a_finished_timed_run_trains_the_epochs_it_is_given(store: RunStore, config: TrainConfig) -> None:
+    timed = trained(store, config.replace(budget_minutes=0.02, epochs=None, batch_size=4))
+    last = timed.kept_epochs()[-1]
+    branch, dataset = branch_off(store, timed.run_id, last, {"epochs": last + 3}, data_dir=store.runs_dir)
+    assert branch.config().budget_minutes == 0
+    with RunRecorder(branch) as recorder:
+        for _ in recorder.record(fit(branch.config(), dataset, saver=recorder, resume=load_resume(branch))):
+            pass
+    assert branch.status() == "finished"
+    assert [event["epoch"] for event in branch.events() if event["event"] == "EpochEnded"] == [
+        last + 1, last + 2, last + 3,
+    ]  # fmt: skip
+
+
+def test_a_setting_left_open_is_refused_in_a_branch(store: RunStore, parent: Run) -> None:
+    with pytest.raises(ConfigError, match="learning_rate cannot be left open"):
+        branch_off(store, parent.run_id, 2, {"learning_rate": None}, data_dir=store.runs_dir)
+
+
+def test_killed_while_a_branch_is_made_it_never_trains_from_nothing(
+    store: RunStore, runner: Runner, parent: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    class Killed(BaseException):
+        pass
+
+    def dies(*arguments: Any, **named: Any) -> None:
+        nonlocal calls
+        calls += 1
+        raise Killed
+
+    monkeypatch.setattr(branching, "link_or_copy", dies)
+    with pytest.raises(Killed):
+        branch_off(store, parent.run_id, 2, {}, data_dir=store.runs_dir)
+    [left] = [run for run in store.list() if run.run_id != parent.run_id]
+    assert not (left.folder / "resume.pt").exists(), "it is written last, so it means: complete"
+    with pytest.raises(RunError, match="branch off again"):
+        runner.resume(left.run_id)
+    assert left.events() == []

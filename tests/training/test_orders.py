@@ -76,6 +76,15 @@ def test_a_change_is_taken_once(sender: Control, writer: OrderWriter, heeding: O
     assert heeding.take_changes(4) == {"learning_rate": 0.25}
 
 
+def test_a_refused_change_holds_up_no_later_one(sender: Control, writer: OrderWriter, heeding: OrderedControl) -> None:
+    sender.change(freeze="layer4", learning_rate=0.5)
+    writer.tell(sender)
+    assert heeding.take_changes(2) == {"freeze": "layer4", "learning_rate": 0.5}
+    sender.change(patience=3, learning_rate=0.25)
+    writer.tell(sender)
+    assert heeding.take_changes(3) == {"patience": 3, "learning_rate": 0.25}, "the refused one is not tried again"
+
+
 def test_nothing_new_writes_nothing(sender: Control, writer: OrderWriter, tmp_path: Path) -> None:
     writer.tell(sender)
     before = (tmp_path / FILE).stat()

@@ -16,6 +16,7 @@ import pytest
 from resnet_core.errors import RunError
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.queue_file import FILE, read_queue, write_queue
+from resnet_core.training.recorder import RunRecorder
 from resnet_core.training.runner import Runner
 from resnet_core.training.runs import Run, RunStore
 
@@ -312,3 +313,56 @@ def test_a_run_is_queued_only_while_it_stands_in_the_queue(tmp_path: Path, confi
     assert run.status() == "queued"
     (run.folder / "heartbeat.json").write_text(json.dumps(beat | {"phase": "running"}))
     assert run.status() == "interrupted"
+
+
+def test_a_waiting_run_whose_folder_is_gone_can_be_dropped_and_stopped(
+    make_app: Any, endless: TrainConfig, config: TrainConfig
+) -> None:
+    app = make_app()
+    trained = app.start(endless)
+    waiting = [app.start(config) for _ in range(3)]
+    for run in waiting[:2]:
+        shutil.rmtree(run.folder)
+    app.drop(waiting[0].run_id)
+    app.stop(waiting[1].run_id)
+    assert app.queued() == read_queue(app.store.runs_dir) == (waiting[2].run_id,)
+    app.stop(trained.run_id)
+    assert app.wait(60)
+    assert waiting[2].status() == "finished"
+
+
+def test_a_folder_that_vanishes_as_the_queue_is_taken_up_keeps_no_other_from_it(
+    make_app: Any, config: TrainConfig, endless: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    app.start(endless)
+    waiting = [app.start(config) for _ in range(3)]
+    assert app.shutdown()
+    status = Run.status
+
+    def vanishing(run: Run) -> str:
+        told = status(run)
+        if run.run_id == waiting[1].run_id:
+            (run.folder / "config.json").rename(run.folder / "gone.json")
+            monkeypatch.setattr(Run, "config", lambda run: config)
+        return told
+
+    after = make_app()
+    monkeypatch.setattr(Run, "status", vanishing)
+    assert after.take_up_queue() == (waiting[0].run_id, waiting[2].run_id)
+    monkeypatch.setattr(Run, "status", status)
+    assert after.wait(60)
+
+
+def test_a_branch_that_waits_without_what_it_begins_with_does_not_begin_from_nothing(
+    make_app: Any, config: TrainConfig
+) -> None:
+    app = make_app()
+    branch = app.store.create(config.replace(forked_from="another/3"))
+    RunRecorder(branch, phase="queued")
+    write_queue(app.store.runs_dir, [branch.run_id])
+    assert app.take_up_queue() == ()
+    (branch.folder / "heartbeat.json").unlink()  # the app that let it wait has gone
+    with pytest.raises(RunError, match="branch off again"):
+        app.resume(branch.run_id)
+    assert kinds(branch) == []

@@ -51,7 +51,7 @@ def test_a_whole_training_on_disk(run: Run, quick: Callable[..., TrainConfig], t
     assert run.status() == "finished"
     names = {path.name for path in run.folder.iterdir()}
     files = "config.json events.jsonl heartbeat.json best.safetensors last.safetensors resume.pt predictions.csv"
-    assert names - {"usage.jsonl"} == {*files.split(), "probes", "kept", "pictures.json.gz"}
+    assert names - {"usage.jsonl", "run.lock"} == {*files.split(), "probes", "kept", "pictures.json.gz"}
     checkpoint, _ = load_checkpoint(run.checkpoint_path("last"))
     assert checkpoint.training["epoch"] == 2
     assert checkpoint.training["config"]["model"] == "resnet20"

@@ -18,7 +18,7 @@ from resnet_core.commands.training import _new_or_resumed
 from resnet_core.data.datasets import load_dataset, rendered_flowers
 from resnet_core.data.rendered_files import write_rendered
 from resnet_core.errors import ConfigError
-from resnet_core.training.command_line import quoted, train_command
+from resnet_core.training.command_line import quoted, quoted_for_windows, train_command
 from resnet_core.training.config import (
     AUGMENTATIONS,
     FREEZE,
@@ -126,6 +126,40 @@ def test_the_line_survives_a_shell() -> None:
     assert told == train_command(config)[3:]
 
 
+def past_cmd(line: str) -> str:
+    """What cmd.exe hands to a program: outside of quotes a caret takes the meaning of what follows."""
+    told, quoting, letters = "", False, iter(line)
+    for letter in letters:
+        if letter == "^" and not quoting:
+            told += next(letters)
+            continue
+        assert letter != "%", "cmd would put in a variable"
+        assert quoting or letter not in "&|<>()", "cmd would act on it"
+        quoting ^= letter == '"'
+        told += letter
+    assert not quoting
+    return told
+
+
+def as_words(line: str) -> list[str]:
+    """How programs on Windows take such a line apart, by Microsoft's rules of backslashes and quotation marks."""
+    words = []
+    for match in re.finditer(r'(?:[^\s"\\]|\\+"?|"(?:[^"\\]|\\+"?)*")+', line):
+        word = match[0].replace("\\\\", "\0").replace('\\"', "\1").replace('"', "")
+        words.append(word.replace("\0", "\\").replace("\1", '"'))
+    return words
+
+
+@given(name=st.text(alphabet="a1 &|<>()^%\"!'", min_size=1, max_size=12))
+def test_the_line_survives_the_shell_of_windows(name: str) -> None:
+    words = ["--name", name, "--seed", "3"]
+    assert as_words(past_cmd(quoted_for_windows(words))) == words
+
+
+def test_a_path_with_an_ampersand_is_in_quotes_its_last_backslashes_doubled() -> None:
+    assert quoted_for_windows(["a&b\\", "c (d)", "plain", ""]) == '"a&b\\\\" "c (d)" plain ""'
+
+
 def test_an_untouched_run_is_the_bare_command() -> None:
     assert quoted(train_command(TrainConfig())) == "python -m resnet_core train"
     assert train_command(make_config("flowers")) == ["python", "-m", "resnet_core", "train", "--preset", "flowers"]
@@ -187,7 +221,7 @@ def test_the_script_learns_what_the_run_learned(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    started, expected = ours(quick(**settings), flower_folder)
+    started, expected = ours(quick(**settings, dataset=str(flower_folder)), flower_folder)
     monkeypatch.chdir(tmp_path)
     script: dict[str, Any] = {"__name__": "train"}
     exec(compile(script_for(started), "train.py", "exec"), script)
@@ -267,3 +301,8 @@ def test_what_is_left_out_is_said_in_the_header() -> None:
 @given(dataset=words)
 def test_a_strange_name_of_a_folder_never_breaks_the_script(dataset: str) -> None:
     compile(write_train_script(RESOLVED.replace(dataset=f'{dataset}\\"""{dataset}')), "train.py", "exec")
+
+
+def test_a_choice_among_rendered_pictures_is_refused_as_files_have_other_names(quick: Quick) -> None:
+    with pytest.raises(ConfigError, match="max_pictures is 20 of the rendered flowers"):
+        write_train_script(quick(max_pictures=20, augment="none"))

@@ -13,6 +13,9 @@ import pytest
 from resnet_core.errors import DatasetError, RunError
 from resnet_core.training import training_thread as module
 from resnet_core.training.config import TrainConfig
+from resnet_core.training.events import RunEnded
+from resnet_core.training.recorder import RunRecorder
+from resnet_core.training.run_queue import Job
 from resnet_core.training.runner import Runner
 from resnet_core.training.runs import Run, RunStore
 
@@ -84,8 +87,8 @@ def test_a_waiting_run_can_be_stopped_and_taken_up_later(runner: Runner, endless
     assert kinds(second) == ["RunEnded"]
     runner.stop(second.run_id)
     assert kinds(second) == ["RunEnded"]
-    with pytest.raises(RunError, match="nothing to go on from"):
-        runner.resume(second.run_id)
+    assert runner.resume(second.run_id).run_id == second.run_id, "it never began, so it begins"
+    assert runner.queued() == (second.run_id,)
     assert first.status() != "stopped"
 
 
@@ -316,3 +319,57 @@ def test_a_dataset_that_vanishes_while_waiting_fails_cleanly(
     reason = second.events()[-1]["reason"]
     assert str(tmp_path) not in reason
     assert "unexpectedly" not in reason
+
+
+def test_a_run_stopped_before_anything_was_saved_begins_again(runner: Runner, config: TrainConfig) -> None:
+    run = runner.store.create(config)
+    with RunRecorder(run) as recorder:
+        recorder.write(RunEnded(status="stopped", reason="Stopped while the pictures were prepared, as asked."))
+    runner.resume(run.run_id)
+    assert runner.wait(60)
+    assert run.status() == "finished"
+
+
+def test_a_job_that_comes_as_the_thread_ends_is_trained_once(
+    runner: Runner, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It arrives in the moment between the decision that nothing is left and the thread's end."""
+    thread = runner._thread
+    jobs = [Job(runner.store.create(config), config, None, takes_up=False) for _ in range(2)]
+    trained: list[str] = []
+    second_is_on, first_may_end = threading.Event(), threading.Event()
+
+    def train(job: Job) -> None:
+        trained.append(job.run.run_id)
+        if job is jobs[1]:
+            second_is_on.set()
+            assert first_may_end.wait(30)
+
+    class Gap:
+        """The thread's lock; the second job comes as it is given back with nothing left."""
+
+        def __init__(self) -> None:
+            self.real, self.came = threading.Lock(), False
+
+        def __enter__(self) -> None:
+            self.real.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            left = thread._current is None and trained and not self.came
+            self.came = self.came or bool(left)
+            self.real.release()
+            if left:
+                thread.add(jobs[1])
+                assert second_is_on.wait(30)
+
+    monkeypatch.setattr(thread, "_lock", Gap())
+    monkeypatch.setattr(thread, "_train", train)
+    thread.add(jobs[0])
+    first = next(each for each in threading.enumerate() if each.name == "training")
+    assert second_is_on.wait(30)
+    first.join(1.0)  # a thread that took the second job as well would still be in it
+    alive = first.is_alive()
+    first_may_end.set()
+    assert thread.wait(30)
+    assert not alive
+    assert trained == [job.run.run_id for job in jobs]

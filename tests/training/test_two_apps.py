@@ -1,5 +1,6 @@
 """Two apps on one runs folder: the second reads only and says so, and takes over when the first has gone."""
 
+import contextlib
 import errno
 import json
 import os
@@ -16,6 +17,7 @@ import pytest
 from resnet_core.cli import main
 from resnet_core.errors import RunError
 from resnet_core.processes import process_started
+from resnet_core.training import folder_lock
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.folder_lock import FILE, FolderLock
 from resnet_core.training.queue_file import write_queue
@@ -205,3 +207,57 @@ def test_a_folder_one_may_not_write_into_is_only_read(tmp_path: Path) -> None:
     new = FolderLock(tmp_path / "not" / "there yet")
     assert new.take()
     new.release()
+
+
+@pytest.mark.parametrize("write", ["empty the bin", "describe a run", "train"])
+def test_whatever_takes_the_folder_over_takes_its_queue_too(write: str, tmp_path: Path, config: TrainConfig) -> None:
+    """The janitor empties the bin once an hour: it may be the first to write after the other app has gone."""
+    other = FolderLock(tmp_path)
+    assert other.take()
+    store = RunStore(tmp_path)
+    waiting = store.create(config)
+    RunRecorder(waiting, phase="queued")
+    write_queue(tmp_path, [waiting.run_id])
+    assert not store.claim()
+    app = Runner(store, data_dir=tmp_path)
+    other.release()
+    if write == "empty the bin":
+        store.empty_bin()
+    elif write == "describe a run":
+        store.describe(waiting.run_id, note="mine")
+    app.start(config)
+    assert app.wait(60)
+    assert waiting.status() == "finished"
+    store.release()
+
+
+def test_a_start_before_the_queue_was_taken_up_does_not_lose_it(tmp_path: Path, config: TrainConfig) -> None:
+    store = RunStore(tmp_path)
+    waiting = store.create(config)
+    RunRecorder(waiting, phase="queued")
+    write_queue(tmp_path, [waiting.run_id])
+    assert store.claim()
+    app = Runner(store, data_dir=tmp_path)
+    app.start(config)
+    assert app.wait(60)
+    assert waiting.status() == "finished"
+    store.release()
+
+
+def test_threads_of_one_app_that_ask_at_once_all_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, answers = FolderLock(tmp_path), []
+    real, both = folder_lock._lock, threading.Barrier(2)
+
+    def slow(descriptor: int) -> bool | None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.5)  # until the other thread is here too, where it is let in
+        return real(descriptor)
+
+    monkeypatch.setattr(folder_lock, "_lock", slow)
+    threads = [threading.Thread(target=lambda: answers.append(lock.take())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [True, True]
+    lock.release()

@@ -17,12 +17,13 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from demo.services import Services
 from resnet_core.data.image_gate import visible_text
 from resnet_core.errors import ResNetLabError, RunError
-from resnet_core.training.disk_use import disk_used
+from resnet_core.training.disk_use import FileSizes, disk_files, merged
 from resnet_core.training.run_notes import MAX_NAME
 from resnet_core.training.run_search import search_runs
 from resnet_core.training.runs import ENDED, Run, RunSummary
@@ -34,28 +35,43 @@ STAMPED = ("", "config.json", "events.jsonl", "heartbeat.json", "notes.json", "k
 MOST_RUNS = 2000  # rows a reply; who has more searches
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    stamp: tuple[int, ...]
+    summary: RunSummary
+    files: FileSizes
+
+
 class Summaries:
     """Summaries of runs, made again only for those that have changed; may be asked from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[str, tuple[tuple[int, ...], RunSummary]] = {}
+        self._kept: dict[str, _Kept] = {}
 
     def of(self, runs: list[Run]) -> list[RunSummary]:
         """The summaries in the order of the runs."""
         found = [(run.run_id, _stamp(run), run) for run in runs]
         with self._lock:
             kept = self._kept
-        made = {run_id: (stamp, self._one(kept.get(run_id), stamp, run)) for run_id, stamp, run in found}
+        made = {run_id: self._one(kept.get(run_id), stamp, run) for run_id, stamp, run in found}
         with self._lock:
             self._kept = made
-        return [summary for _, summary in made.values()]
+        return [each.summary for each in made.values()]
+
+    def size(self) -> int:
+        """Bytes on the disk of the runs asked about last, files they share counted once."""
+        with self._lock:
+            kept = self._kept
+        return sum(merged(each.files for each in kept.values()).values())
 
     @staticmethod
-    def _one(kept: tuple[tuple[int, ...], RunSummary] | None, stamp: tuple[int, ...], run: Run) -> RunSummary:
-        if kept and kept[0] == stamp and kept[1].status in AT_REST:
-            return kept[1]  # a run under way may die without a change on the disk
-        return run.summary()
+    def _one(kept: _Kept | None, stamp: tuple[int, ...], run: Run) -> _Kept:
+        if kept is None or kept.stamp != stamp:
+            return _Kept(stamp=stamp, summary=run.summary(), files=disk_files(run.folder))
+        if kept.summary.status in AT_REST:
+            return kept
+        return replace(kept, summary=run.summary())  # a run under way may die without a change on the disk
 
 
 def make_table_ask(services: Services) -> Callable[[object], dict[str, Any]]:
@@ -100,14 +116,13 @@ def _answer(services: Services, summaries: Summaries, asked: Mapping[str, Any]) 
 
 
 def _listed(services: Services, summaries: Summaries, search: object, version: object) -> dict[str, Any]:
-    runs = services.store.list()
-    every = summaries.of(runs)
+    every = summaries.of(services.store.list())
     found = search_runs(every, search if isinstance(search, str) else "")
     reply: dict[str, Any] = {
         "rows": [_row(services, summary) for summary in found[:MOST_RUNS]],
         "bin": _binned(services),
         "count": len(every),
-        "size": disk_used(*(run.folder for run in runs)),
+        "size": summaries.size(),
         "live": any(summary.status not in AT_REST for summary in every),
     }
     digest = hashlib.sha256(json.dumps(reply, sort_keys=True).encode("utf-8", "replace")).hexdigest()[:16]
@@ -139,8 +154,7 @@ def _row(services: Services, summary: RunSummary) -> dict[str, Any]:
 def _binned(services: Services) -> list[dict[str, Any]]:
     told = []
     for binned in services.store.bin.list():
-        name = Run(services.store.bin.folder / binned.run_id).summary().name
-        shown = visible_text(name, MAX_NAME)
+        shown = visible_text(Run(services.store.bin.folder / binned.run_id).name, MAX_NAME)
         told.append({"id": binned.run_id, "name": shown, "deleted": binned.deleted, "size": binned.size_bytes})
     return told
 

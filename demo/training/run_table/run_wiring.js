@@ -83,9 +83,23 @@ function showBin() {
   const size = words.size(store.bin.reduce((sum, run) => sum + run.size, 0));
   find("bin").hidden = store.bin.length === 0;
   setText(find("bin-title"), words.say(store.bin.length === 1 ? "bin_one" : "bin", { count: store.bin.length, size }));
+  showEmpty();
+  const now = JSON.stringify([store.bin, words.language]);
+  if (now !== root.dataset.bin) showBinned();
+  root.dataset.bin = now;
+}
+
+function showEmpty() {
   setText(find("empty"), words.say(sure ? "empty_sure" : "empty_bin"));
+}
+
+// Only when the bin has changed: new lines would lose the focus and a click on its way.
+function showBinned() {
+  const focused = find("bin-list").contains(document.activeElement);
+  const run = document.activeElement?.closest("li")?.dataset.run;
   find("bin-list").replaceChildren(...store.bin.map((run) => {
     const [item, title] = [make("li"), run.name || run.id];
+    item.dataset.run = run.id;
     item.append(
       make("span", "rt-bin-name", title), make("span", "rt-quiet", words.say("bin_until", { when: words.exact(run.deleted) })),
       make("span", "rt-quiet", words.size(run.size)),
@@ -93,6 +107,9 @@ function showBin() {
     );
     return item;
   }));
+  if (!focused) return;
+  const item = [...find("bin-list").children].find((one) => one.dataset.run === run);
+  (item?.querySelector(".rt-restore") || find("bin-title")).focus();
 }
 
 function showAll() {
@@ -117,7 +134,7 @@ find("compare").addEventListener("click", compare);
 find("csv").addEventListener("click", () => download(store.sorted()));
 find("undo-go").addEventListener("click", () => undone && restore(undone));
 find("empty").addEventListener("click", emptyBin);
-find("empty").addEventListener("blur", () => { sure = false; showBin(); });
+find("empty").addEventListener("blur", () => { sure = false; showEmpty(); });
 find("more").addEventListener("click", () => { store.view.most += PAGE_ROWS; showRows(); });
 document.addEventListener("visibilitychange", function wake() {
   if (!element.isConnected) document.removeEventListener("visibilitychange", wake);

@@ -1,0 +1,90 @@
+"""What programs may ask of `/start_training`, and what they are told of a run, here and from elsewhere."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from demo.api import add_api
+from demo.services import Services
+from resnet_core.processor import read_cores
+from resnet_core.training.config import TrainConfig
+from resnet_core.training.runner import Runner
+
+
+@pytest.fixture(scope="module")
+def calls(services: Services) -> dict[str, Callable[..., Any]]:
+    """The end points by name."""
+
+    async def made() -> gr.Blocks:  # outside a loop Gradio opens two and never closes them
+        with gr.Blocks() as page:
+            add_api(services)
+        return page
+
+    functions = [function.fn for function in asyncio.run(made()).fns.values() if function.fn]
+    return {function.__name__: function for function in functions}
+
+
+@pytest.fixture
+def started(services: Services, monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
+    """The settings of what was started; it is made, and not trained."""
+    begun: list[TrainConfig] = []
+
+    def start(runner: Runner, config: TrainConfig) -> Any:
+        begun.append(config)
+        return services.store.create(config)
+
+    monkeypatch.setattr(Runner, "start", start)
+    return begun
+
+
+@pytest.fixture
+def elsewhere(services: Services) -> Iterator[None]:
+    services.local = False
+    yield
+    services.local = True
+
+
+def test_where_a_run_came_from_is_not_for_a_program_to_say(
+    calls: dict[str, Callable[..., Any]], started: list[TrainConfig]
+):
+    calls["start_training"]("rendered-flowers", {"forked_from": "20260101-000000-x/3", "epochs": 2})
+    assert (started[0].forked_from, started[0].epochs) == ("", 2)
+
+
+def test_a_name_that_no_list_has_room_for_starts_nothing(
+    calls: dict[str, Callable[..., Any]], started: list[TrainConfig]
+):
+    calls["start_training"]("rendered-flowers", {"name": "x" * 80})
+    with pytest.raises(gr.Error, match="at most 80 characters"):
+        calls["start_training"]("rendered-flowers", {"name": "x" * 81})
+    assert [len(config.name) for config in started] == [80]
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("field", ["processes", "num_threads"])
+def test_a_program_elsewhere_gets_no_more_than_the_machine_has(
+    calls: dict[str, Callable[..., Any]], started: list[TrainConfig], field: str
+):
+    for end_point in ("start_training", "preview_training"):
+        with pytest.raises(gr.Error, match=f"{field} must be at most"):
+            calls[end_point]("rendered-flowers", {field: read_cores().usable + 1})
+    assert started == []
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_the_events_of_a_run_name_no_folder_to_people_elsewhere(
+    services: Services, calls: dict[str, Callable[..., Any]], meadow: Path
+):
+    settings = {"dataset": str(meadow), "model": "resnet8", "image_size": 16, "epochs": 1, "num_threads": 1}
+    run = services.runner.start(TrainConfig(**settings, device="cpu"))
+    assert services.runner.wait(120)
+    told = calls["run_events"](run.run_id)
+    begun = next(event for event in told["events"] if event["event"] == "RunStarted")
+    assert begun["settings"]["dataset"] == "meadow"
+    assert str(meadow.parent) not in str(told)
+    services.local = True
+    assert str(meadow) in str(calls["run_events"](run.run_id))
