@@ -1,5 +1,6 @@
 """The Where part: what in the photo speaks for a class at the chosen layer, and whether that map may be trusted."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -69,20 +70,11 @@ def where_section(services: Services, looking: Looking) -> None:
     def tested(
         picture: ReadImage | None, name: str, layer: str, how: str, first: str | None, request: gr.Request
     ) -> Any:
-        from resnet_core.activations.turns import WorkStopped
-
         language = language_of(request)
         if picture is None:
             raise ConfigError(say("where_no_photo", language))
-        stopped = tests.begin(session := str(request.session_hash))
         asked = partial(trust_html, services, picture, name, layer, method=how, wanted=first, language=language)
-        try:
-            return asked(stopped=stopped)
-        except WorkStopped:
-            return gr.skip()
-        finally:
-            if not stopped():
-                tests.stop(session)
+        return _newest_verdict(tests, str(request.session_hash), asked)
 
     looked = [looking.photo, looking.model, looking.layer, method]
     # "always_last": the photo may change while maps are made, and those of the newest must follow
@@ -93,6 +85,20 @@ def where_section(services: Services, looking: Looking) -> None:
     gr.on(events, show, [*looked, wanted, against, about], outputs, **latest)
     strength.input(None, strength, None, js=STRENGTH, api_visibility="private")
     test.click(tested, [*looked, wanted], trust, api_visibility="private", show_progress="minimal", **heavy)
+
+
+def _newest_verdict(tests: Newest, session: str, asked: Callable[..., str]) -> Any:
+    """The verdict; nothing where the visitor looks at something else by then."""
+    from resnet_core.activations.turns import WorkStopped
+
+    stopped = tests.begin(session)
+    try:
+        return asked(stopped=stopped)
+    except WorkStopped:
+        return gr.skip()
+    finally:
+        if not stopped():
+            tests.stop(session)
 
 
 def _choices(look: WhereLook, language: str) -> tuple[Any, Any]:
