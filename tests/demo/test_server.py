@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -172,12 +173,11 @@ def test_no_file_of_the_machine_is_served(app: AppProcess, path: str):
 
 
 def test_internal_handlers_are_not_offered_to_programs(app: AppProcess):
+    """What programs are offered is what the README lists, no more and no less."""
     end_points = json.loads(app.get("/gradio_api/info")[1])["named_endpoints"]
-    pictures = {"classify", "classify_many", "feature_maps", "activation_file", "grad_cam"}
-    models = {"describe_model", "list_models", "list_runs"}
-    trainings = {f"{verb}_training" for verb in ("start", "pause", "resume", "stop", "change")} | {"run_events"}
-    trainings |= {"find_learning_rate", "preview_training"}
-    assert {name.removeprefix("/") for name in end_points} == pictures | models | trainings
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    listed = readme.split("The app answers to `gradio_client` under ")[1].split("\n\n")[0]
+    assert set(end_points) == set(re.findall(r"`(/[a-z_]+)`", listed))
 
 
 def test_nothing_of_gradios_telemetry_or_monitoring_is_on(app: AppProcess):
