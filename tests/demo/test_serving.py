@@ -269,7 +269,7 @@ def test_only_the_training_steps_back_and_only_while_it_lasts(
         seen["main"] = os.getpriority(os.PRIO_PROCESS, threading.main_thread().native_id)
         raise RunError("seen enough")
 
-    monkeypatch.setattr("resnet_core.training.runner.fit", look)
+    monkeypatch.setattr("resnet_core.training.training_thread.fit", look)
     before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     runner = Runner(RunStore(tmp_path / "runs"), data_dir=tmp_path)
     runner.start(TrainConfig(dataset=str(meadow)))
