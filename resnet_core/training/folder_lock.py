@@ -69,6 +69,7 @@ class FolderLock:
             if descriptor is not None:
                 with contextlib.suppress(OSError):
                     os.ftruncate(descriptor, 0)
+                _unlock(descriptor)
                 os.close(descriptor)
 
     def holder(self) -> dict[str, Any]:
@@ -130,3 +131,13 @@ def _lives(holder: dict[str, Any]) -> bool:
     if not isinstance(pid, int) or holder.get("host") != socket.gethostname():
         return False
     return process_started(pid) == holder.get("started") is not None
+
+
+def _unlock(descriptor: int) -> None:
+    """Gives the lock back at once: a program that another thread is just starting has a copy of the open file for a
+    moment, and closing ours would leave the lock with it. Windows unlocks by closing."""
+    if sys.platform != "win32":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -163,6 +163,18 @@ def test_a_program_started_by_the_app_does_not_hold_the_folder_for_it(tmp_path: 
 
 
 @posix
+def test_a_copy_of_the_open_file_does_not_keep_the_lock_that_was_given_back(tmp_path: Path) -> None:
+    one, other = FolderLock(tmp_path), FolderLock(tmp_path)
+    assert one.take()
+    assert one.descriptor is not None
+    copy = os.dup(one.descriptor)  # as a program has it that is being started in this moment
+    one.release()
+    assert other.take()
+    other.release()
+    os.close(copy)
+
+
+@posix
 @pytest.mark.parametrize(
     ("who", "free"),
     [
