@@ -29,6 +29,7 @@ from resnet_core.training.picture_list import FILE as PICTURES
 from resnet_core.training.picture_list import keep_pictures
 from resnet_core.training.predictions import write_predictions
 from resnet_core.training.run_lock import take_run
+from resnet_core.training.run_notes import FILE as NOTES
 from resnet_core.training.runs import Run
 from resnet_core.training.session import Session
 from resnet_core.training.usage import UsageLog
@@ -74,7 +75,8 @@ class RunRecorder:
 
     def _begin(self) -> None:
         for leftover in self.run.folder.glob(".*.part"):  # of an owner that was killed while it saved
-            leftover.unlink(missing_ok=True)
+            if not leftover.name.startswith(f".{NOTES}."):  # people write notes at any time, perhaps just now
+                leftover.unlink(missing_ok=True)
         sweep(self.run.folder)
         self._catch_up()
         path = self.run.folder / "events.jsonl"

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_core.errors import ConfigError, RunError
+from resnet_core.files import replacing
 from resnet_core.training.config import TrainConfig
+from resnet_core.training.recorder import RunRecorder
 from resnet_core.training.run_notes import (
     MAX_NAME,
     MAX_NOTE,
@@ -194,3 +196,13 @@ def test_two_people_who_change_different_things_at_once_both_win(store: RunStore
     for thread in threads:
         thread.join()
     assert read_notes(run.folder) == RunNotes(name="name 19", note="note 19", tags=("tags 19",))
+
+
+def test_a_note_that_is_being_written_outlives_the_start_of_its_run(tmp_path: Path) -> None:
+    """The training thread clears away what a killed owner left half written, but not what a person writes just now."""
+    run = RunStore(tmp_path).create(TrainConfig(epochs=1))
+    with replacing(run.folder / "notes.json") as temporary:
+        with RunRecorder(run):
+            pass
+        temporary.write_text("{}", encoding="utf-8")
+    assert (run.folder / "notes.json").is_file()
