@@ -3,41 +3,15 @@
 Fixed labels go through `LABELS` (Gradio picks the browser's language); sentences made on the server through `say`.
 """
 
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import gradio as gr
 
-from demo.words import (
-    blocks,
-    branches,
-    detective,
-    general,
-    many,
-    maps,
-    runs,
-    sureness,
-    teaching,
-    training_form,
-    weights_in,
-    weights_out,
-    why,
-)
+from demo import words as areas
 
-_PARTS = (
-    blocks,
-    branches,
-    detective,
-    general,
-    many,
-    maps,
-    runs,
-    sureness,
-    teaching,
-    training_form,
-    weights_in,
-    weights_out,
-    why,
-)
+_PARTS = tuple(import_module(f"{areas.__name__}.{found.name}") for found in iter_modules(areas.__path__))
 _WORDS = {key: words for part in _PARTS for key, words in part.LABELS.items()}
 _SENTENCES = {key: words for part in _PARTS for key, words in part.SENTENCES.items()}
 

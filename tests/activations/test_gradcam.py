@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from borrowed import state
 from PIL import Image
 from torch import Tensor, nn
 
@@ -140,15 +141,6 @@ def test_a_layer_the_answer_does_not_depend_on_has_no_heat() -> None:
 
     assert not grad_cam(Aside(), pictures(), "unused").any()
     assert not grad_cam(Aside().requires_grad_(False), pictures(), "unused").any()
-
-
-def state(model: nn.Module) -> list[Any]:
-    hooks = [len(v) for module in model.modules() for key, v in vars(module).items() if "_hooks" in key]
-    flags = [module.training for module in model.modules()]
-    tensors = [value.tolist() for value in model.state_dict().values()]
-    gradients = [None if p.grad is None else p.grad.tolist() for p in model.parameters()]
-    asked = [parameter.requires_grad for parameter in model.parameters()]
-    return [hooks, flags, tensors, gradients, asked, torch.is_grad_enabled()]
 
 
 @pytest.mark.parametrize("failing", [False, True])

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from borrowed import state
 from torch import Tensor, nn
 
 from resnet_core.activations import ablation_cam as module
@@ -114,15 +115,6 @@ def test_each_picture_is_explained_alone_and_for_its_own_answer() -> None:
     for number, answer in enumerate(answers):
         alone = ablation_cam(model, images[number : number + 1], "layer3", answer).heat[0]
         torch.testing.assert_close(together[number], alone, atol=1e-4, rtol=0)
-
-
-def state(model: nn.Module) -> list[Any]:
-    hooks = [len(v) for each in model.modules() for key, v in vars(each).items() if "_hooks" in key]
-    flags = [each.training for each in model.modules()]
-    tensors = [value.tolist() for value in model.state_dict().values()]
-    gradients = [None if p.grad is None else p.grad.tolist() for p in model.parameters()]
-    asked = [parameter.requires_grad for parameter in model.parameters()]
-    return [hooks, flags, tensors, gradients, asked, torch.is_grad_enabled()]
 
 
 @pytest.mark.parametrize("failing", [False, True])
