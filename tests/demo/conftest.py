@@ -1,5 +1,6 @@
 """What several tests of the pages need."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         made.ready()
         yield made
         made.shutdown(30)
+        shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture

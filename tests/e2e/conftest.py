@@ -145,6 +145,7 @@ def start_app(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> 
     yield start
     for app in apps:
         app.kill()
+    shutil.rmtree(runs.parent, ignore_errors=True)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -298,8 +299,15 @@ def report(run: Run, straight: Run, number: int, moment: str, lost: int) -> dict
 
 
 def one_life(store: RunStore, straight: Run, moment: str, kill: Callable[[Run], int]) -> dict[str, Any]:
-    """A run that is killed once and taken up once."""
+    """A run that is killed once and taken up once; its folder goes when it was looked at."""
     run = store.create(CONFIG)
+    try:
+        return life_of(run, straight, moment, kill)
+    finally:
+        shutil.rmtree(run.folder)
+
+
+def life_of(run: Run, straight: Run, moment: str, kill: Callable[[Run], int]) -> dict[str, Any]:
     number = kill(run)
     if number != signal.SIGKILL:
         return {"moment": moment, "signal": number}
