@@ -135,9 +135,10 @@ def one_photo_tab(services: Services, page: gr.Blocks) -> gr.Tab:
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     inputs, outputs = [photo, model, top_k, sure.moved], [card, seen, history, banner]
-    for trigger in (photo.change, model.change, banner.tick):  # a dropdown's `input` comes twice (gradio 6.31)
-        answered = trigger(classify_photo, inputs, outputs, **TOGETHER, **quiet)
-        refresh_open(answered, "why-maps", "what-if")
+    events = [photo.change, model.change, banner.tick]  # a dropdown's `input` comes twice (gradio 6.31)
+    # one listener, so that answers arrive in the order they were asked for and the newest one stays
+    answered = gr.on(events, classify_photo, inputs, outputs, trigger_mode="always_last", **TOGETHER, **quiet)
+    refresh_open(answered, "why-maps", "what-if")
     top_k.release(classify_photo, inputs, outputs, **TOGETHER, **quiet)
     for moved in connect_sureness(sure, services, page, model):
         moved.then(judge_again, inputs, card, **TOGETHER, **quiet)

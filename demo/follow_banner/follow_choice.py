@@ -28,8 +28,9 @@ def model_choice(services: Services, elem_id: str) -> ModelChoice:
         allow_custom_value=True,  # kept epochs are listed in the session only: a restarted app does not know them
     )  # fmt: skip
     kept = gr.Checkbox(
-        False, label=label("runs_show_kept"), visible=has_kept(services), container=False, elem_id=f"{elem_id}-kept"
-    )
+        False, label=label("runs_show_kept"), visible=has_kept(services), container=False, elem_id=f"{elem_id}-kept",
+        elem_classes="kept-epochs",
+    )  # fmt: skip
     return ModelChoice(model, kept)
 
 

@@ -119,18 +119,13 @@ def _first_fields(services: Services) -> dict[str, Any]:
     """What stands above Start."""
     networks = [(label("automatic"), AUTO), *((get_architecture(name).title, name) for name in list_models())]
     presets = [(title, name) for name, title in PRESET_TITLES.items()]
-    fields: dict[str, Any] = {
-        "dataset": gr.Dropdown(
+    fields: dict[str, Any] = {}
+    with gr.Group():
+        fields["dataset"] = gr.Dropdown(
             data_choices(services), value="rendered-flowers", label=label("dataset"), elem_id="train-dataset"
-        ),
-    }
-    with gr.Row(elem_classes="form-numbers"):
-        fields["preset"] = gr.Dropdown(
-            presets, value="default", label=label("preset"), elem_id="train-preset", min_width=120
         )
-        fields["model"] = gr.Dropdown(
-            networks, value=AUTO, label=label("network"), elem_id="train-model", min_width=120
-        )
+        fields["preset"] = gr.Dropdown(presets, value="default", label=label("preset"), elem_id="train-preset")
+        fields["model"] = gr.Dropdown(networks, value=AUTO, label=label("network"), elem_id="train-model")
     with gr.Row(elem_classes="form-numbers"):
         fields["epochs"] = _typed("epochs", "train-epochs")
         fields["budget_minutes"] = _typed("form_minutes", "train-minutes", placeholder="–")

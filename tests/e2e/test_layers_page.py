@@ -6,11 +6,17 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
+from app_process import AppProcess
 from PIL import Image
 from playwright.sync_api import expect
 from visitor import Visitor
 
-CHOICES = ("#maps-photo", "#maps-model", "#maps-layer", "#maps-order", "#maps-relu")
+from resnet_core.training.config import TrainConfig
+from resnet_core.training.kept_epochs import CHECKPOINT, STATE
+from resnet_core.training.runs import RunStore
+
+CHOICES = ("#maps-photo", "#maps-model", "#maps-model-kept", "#maps-layer", "#maps-order", "#maps-relu")
 FIRST_SCREEN = (*CHOICES, "#network-map", "#maps-facts h3")
 
 
@@ -18,7 +24,16 @@ def heading(visitor: Visitor) -> str:
     return str(visitor.part("#maps-facts h3").inner_text())
 
 
-def test_from_a_photo_to_a_channel_its_kernel_and_the_files(visitor: Visitor, examples: list[Path]):
+@pytest.fixture
+def kept_epoch(app: AppProcess) -> None:
+    """A run with a kept epoch: then there is one more thing to choose."""
+    folder = RunStore(app.runs).create(TrainConfig()).folder / "kept"
+    folder.mkdir()
+    for ending in CHECKPOINT, STATE:
+        (folder / f"epoch-0001{ending}").touch()
+
+
+def test_from_a_photo_to_a_channel_its_kernel_and_the_files(visitor: Visitor, examples: list[Path], kept_epoch: None):
     visitor.go("Feature maps")
     visitor.drop("#maps-photo", examples[0])
     sheet = visitor.part("#maps-sheet img")
