@@ -32,7 +32,7 @@ from resnet_core.training.config import (
     SCHEDULES,
     TrainConfig,
 )
-from resnet_core.training.presets import PRESET_TITLES
+from resnet_core.training.presets import PRESET_TITLES, PRESETS
 from resnet_core.training.thawing import GRADUAL
 
 DEVICES = ("auto", "cpu", "cuda", "mps")  # those a form can name before torch is there
@@ -257,9 +257,10 @@ def _wire_preset(form: StartForm) -> None:
     shown = [form.fields[name] for name in SHOWN_BY_PRESET]
 
     def show(preset: str, dataset: str) -> tuple[Any, ...]:
-        return (*shown_by_preset(preset, dataset), "")
+        # one that names its data does not mean the pictures given before, see `_choose_one`
+        own = (None, "") if "dataset" in PRESETS[preset] else (gr.skip(), gr.skip())
+        return (*shown_by_preset(preset, dataset), "", *own)
 
     preset, dataset = form.fields["preset"], form.fields["dataset"]
-    preset.input(
-        show, [preset, dataset], [*shown, form.others], queue=False, api_visibility="private", show_progress="hidden"
-    )
+    outputs = [*shown, form.others, form.own_zip, form.own_folder]
+    preset.input(show, [preset, dataset], outputs, queue=False, api_visibility="private", show_progress="hidden")

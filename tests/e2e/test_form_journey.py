@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from visitor import Visitor
 
 from resnet_core.training.config import TrainConfig
+from resnet_core.training.presets import PRESET_TITLES
 
 SCAN = 240_000  # ms; a hundred small steps, beside whatever else the machine does
 
@@ -46,6 +47,19 @@ def loaded(visitor: Visitor, path: Path) -> None:
     with visitor.page.expect_file_chooser() as asked:
         visitor.part("#settings-load").click()
     asked.value.set_files(path)
+
+
+def test_a_preset_that_names_its_data_takes_the_place_of_the_folder_given_before(
+    visitor: Visitor, meadow: Path
+) -> None:
+    visitor.go("Train")
+    open_more(visitor)
+    folder = visitor.part("#train-folder input, #train-folder textarea")
+    visitor.fill("#train-folder", str(meadow))
+    visitor.choose("#train-preset", PRESET_TITLES["default"])
+    expect(folder).to_have_value(str(meadow))
+    visitor.choose("#train-preset", PRESET_TITLES["tutorial-cifar10"])
+    expect(folder).to_have_value("")
 
 
 def test_from_a_plan_to_a_run_that_can_be_repeated(visit: Callable[..., Visitor], meadow: Path, tmp_path: Path) -> None:
