@@ -38,14 +38,23 @@ class Outcome:
         return self.refused.get(pair, "")
 
 
-def run_blocks(name: str, benchmark: Benchmark, options: Options, *, seed: int, keep: Keep) -> Outcome:
-    """Measures the benchmark; `keep` receives every raw sample as it comes. `name` is what a worker finds it by."""
+def run_blocks(
+    name: str, benchmark: Benchmark, options: Options, *, seed: int, keep: Keep, seconds: float = math.inf
+) -> Outcome:
+    """Measures the benchmark; `keep` receives every raw sample as it comes. `name` is what a worker finds it by.
+
+    Once a block counts, no other is begun that would probably end later than `seconds` from now.
+    """
+    started = time.monotonic()
     outcome = Outcome(reasons=dict(_missing(benchmark)))
     shuffle = random.Random(seed)
     planned = options.blocks or benchmark.blocks
     before = yardstick_seconds()
     for block in range(1, 2 * planned + 1):
         if block > planned and len(outcome.kept) >= min(ENOUGH, planned):
+            break
+        spent = time.monotonic() - started
+        if outcome.kept and spent + spent / (block - 1) > seconds:
             break
         sides = _needed(benchmark, outcome)
         if not sides:

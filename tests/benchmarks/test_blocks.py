@@ -1,5 +1,6 @@
 """Blocks: what is kept, dropped, repeated and refused, with sides that run in this process and a yardstick of ours."""
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -22,10 +23,19 @@ class Stage:
         self.asked: list[str] = []
         self.records: list[dict[str, Any]] = []
 
-    def run(self, benchmark: Benchmark, *, seed: int = 0, yardsticks: Iterable[float] = (), **options: Any) -> Outcome:
+    def run(
+        self,
+        benchmark: Benchmark,
+        *,
+        seed: int = 0,
+        yardsticks: Iterable[float] = (),
+        seconds: float = math.inf,
+        **options: Any,
+    ) -> Outcome:
         if yardsticks:
             self.yardsticks = iter(yardsticks)
-        return run_blocks("tests.benchmarks.tiny", benchmark, Options(**options), seed=seed, keep=self.records.append)
+        keep, found = self.records.append, Options(**options)
+        return run_blocks("tests.benchmarks.tiny", benchmark, found, seed=seed, keep=keep, seconds=seconds)
 
     def side(self, name: str, side: str, options: Options, *, timeout: float) -> dict[str, Any]:
         self.asked.append(side)
@@ -71,6 +81,16 @@ def test_extra_blocks_are_run_until_three_count(stage: Stage) -> None:
 def test_a_restless_machine_gets_twice_the_blocks_and_no_number(stage: Stage) -> None:
     outcome = stage.run(pair("slower", blocks=3), yardsticks=[1.0, 2.0] * 20)
     assert (len(outcome.kept), outcome.dropped) == (0, 6)
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(0.0, 1), (-60.0, 1), (3600.0, 5)])
+def test_when_the_time_is_up_one_block_that_counts_is_enough(stage: Stage, seconds: float, kept: int) -> None:
+    assert len(stage.run(pair("slower"), seconds=seconds).kept) == kept
+
+
+def test_a_restless_machine_has_its_blocks_until_one_counts_though_the_time_is_up(stage: Stage) -> None:
+    outcome = stage.run(pair("slower"), yardsticks=[1.0, 2.0, 1.0, 1.0, 1.0], seconds=0.0)
+    assert (len(outcome.kept), outcome.dropped) == (1, 2)
 
 
 def test_numbers_that_are_no_times_are_never_dropped(stage: Stage) -> None:
