@@ -287,7 +287,7 @@ def test_loaded_settings_put_away_a_zip_whose_pictures_would_win(services: Servi
     page, form = asyncio.run(made())
     boxes = {form.own_zip, form.own_folder}
     filling = [call for call in page.fns.values() if form.others in call.outputs and boxes & set(call.outputs)]
-    assert [form.own_zip in call.outputs for call in filling] == [True, True], "a file and a clone"
+    assert [form.own_zip in call.outputs for call in filling] == [True] * 3, "a preset, a file and a clone"
     chosen = [call for call in page.fns.values() if (form.fields["dataset"]._id, "input") in call.targets]
     assert [(set(call.outputs), call.fn()) for call in chosen if call.fn] == [(boxes, (None, ""))]
 
