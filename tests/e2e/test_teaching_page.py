@@ -131,9 +131,13 @@ def test_a_burst_of_the_camera_arrives_as_one_group_and_the_camera_asks(
     visitor.part("#teach-camera .ca-toggle").click()
     expect(visitor.part("#teach-camera .ca-bars li")).to_have_count(2)
     expect(visitor.part("#teach-camera .ca")).to_have_attribute("data-answers", re.compile(r"[3-9]|\d\d"))
+    visitor.page.evaluate("scrollTo(0, 0)")  # where the tabs are, and the camera's picture is not
+    visitor.page.wait_for_timeout(300)
     visitor.go("Train")
+    stage = visitor.part("#teach-camera .ca-stage")
+    expect(stage).to_have_js_property("hidden", True)  # who does not look is not filmed
     visitor.go("Classify")
-    expect(visitor.part("#teach-camera .ca-stage")).to_be_hidden()  # who does not look is not filmed
+    expect(stage).to_be_hidden()
 
 
 def test_without_a_camera_the_board_says_so(visit: Callable[..., Visitor]):

@@ -10,8 +10,8 @@ const video = find("video");
 let running = false;
 let generation = 0; // of the loops: an older one ends at its next turn
 // Another tab was opened: nobody sees it, so the camera is let go at once. Scrolled out of sight it still has a size.
-const leaving = new IntersectionObserver((entries) => {
-  if (running && entries.some((entry) => entry.boundingClientRect.width === 0)) stop();
+const leaving = new ResizeObserver((entries) => {
+  if (running && entries.some((entry) => entry.contentRect.width === 0)) stop();
 });
 
 function complain(sentence) {
