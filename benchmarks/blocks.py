@@ -15,6 +15,7 @@ from benchmarks.ratios import disagreement
 from benchmarks.yardstick import MAX_MOVE, moved, yardstick_seconds
 
 ENOUGH = 3  # kept blocks; with fewer, up to as many blocks as planned are added
+TRIES = 2  # blocks that are run whatever the time, as long as none counts
 
 Record = dict[str, Any]
 Keep = Callable[[Record], None]
@@ -43,7 +44,7 @@ def run_blocks(
 ) -> Outcome:
     """Measures the benchmark; `keep` receives every raw sample as it comes. `name` is what a worker finds it by.
 
-    Once a block counts, no other is begun that would probably end later than `seconds` from now.
+    Once a block counts, or two did not, no other is begun that would probably end later than `seconds` from now.
     """
     started = time.monotonic()
     outcome = Outcome(reasons=dict(_missing(benchmark)))
@@ -54,7 +55,7 @@ def run_blocks(
         if block > planned and len(outcome.kept) >= min(ENOUGH, planned):
             break
         spent = time.monotonic() - started
-        if outcome.kept and spent + spent / (block - 1) > seconds:
+        if (outcome.kept or block > TRIES) and spent + spent / (block - 1) > seconds:
             break
         sides = _needed(benchmark, outcome)
         if not sides:

@@ -17,7 +17,7 @@ START_LIMIT = 120.0  # seconds
 
 
 class Page:
-    """`python <arguments> <port>` at a free port, with caches below `home`; it is killed when the block ends."""
+    """`python <arguments> <port>` at a free port; it is killed when the block ends. Makes `home` for its caches."""
 
     def __init__(self, arguments: Sequence[str], *, home: Path) -> None:
         with socket.socket() as probe:
@@ -25,6 +25,7 @@ class Page:
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}/"
         places = {"RESNET_LAB_CACHE": str(home / "cache"), "GRADIO_TEMP_DIR": str(home / "gradio")}
+        home.mkdir(parents=True, exist_ok=True)
         self._log = (home / "page.log").open("wb")
         self._started = time.perf_counter()
         self.process = subprocess.Popen(

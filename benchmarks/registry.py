@@ -18,6 +18,7 @@ NAMES = (
     "memory",
     "limit",
     "rendered-flowers",
+    "agreement",
 )
 
 

@@ -19,7 +19,7 @@ from demo.maps.layer_view import look
 from demo.maps.looking import DEFAULT_LAYER
 from demo.maps.switch_api import add_switching
 from demo.maps.take_away_section import file_name, keep, maps_file
-from demo.photo import Photo, Picture
+from demo.photo import Photo, Picture, StoredPhoto
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services
 from demo.training.form_values import NOT_CARRIED, check_allowed, check_name, shareable_event
@@ -81,8 +81,8 @@ def _add_pictures(services: Services) -> None:
 
     @failing_in_a_sentence
     def classify_many(images: list[str], model: str, top_k: int) -> list[dict[str, Any]]:
-        if not images or len(images) > MANY_LIMIT:
-            raise ConfigError(f"Send 1 to {MANY_LIMIT} pictures at a time, not {len(images or []):,}.")
+        if not images:
+            raise ConfigError("Send at least one picture.")
         return _many(services, images, model, _count(top_k))
 
     @failing_in_a_sentence
@@ -180,14 +180,19 @@ def _add_training(services: Services) -> None:
 def _classified(services: Services, photo: ReadImage, model: str, top_k: int) -> dict[str, Any]:
     classifier = services.classifier(model)
     result = services.desk.classify(classifier, photo.image, top_k=top_k).result()
-    return answer_json(result, "image") | model_facts(model, classifier)
+    name = photo.name if isinstance(photo, StoredPhoto) else "image"
+    return answer_json(result, name) | model_facts(model, classifier)
 
 
 def _many(services: Services, paths: list[str], model: str, top_k: int) -> list[dict[str, Any]]:
-    """Every picture's answer or sentence, in order; other visitors' photos come in between two batches."""
+    """Every picture's answer or sentence, in order; other visitors' photos come in between two batches. What is more
+    than a call takes is told so."""
     files = [PictureFile(name=Path(path).name, content=Path(path)) for path in paths]
-    answers = answer_all(services.desk, services.classifier(model), files, top_k=top_k)
-    return [_told(answer, file.name) for answer, file in zip(answers, files, strict=True)]
+    taken, left = files[:MANY_LIMIT], files[MANY_LIMIT:]
+    answers = answer_all(services.desk, services.classifier(model), taken, top_k=top_k)
+    refused = ConfigError(f"A call takes {MANY_LIMIT} pictures; of this one {len(left):,} were not looked at.")
+    told = [*zip(answers, taken, strict=True), *((refused, file) for file in left)]
+    return [_told(answer, file.name) for answer, file in told]
 
 
 def _told(answer: "Classification | ResNetLabError", name: str) -> dict[str, Any]:

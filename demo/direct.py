@@ -2,13 +2,16 @@
 
     curl --data-binary @photo.jpg "http://127.0.0.1:7860/api/classify?model=flowers&top_k=3"
 
-Answers what the end point `/classify` answers. That one takes three requests (upload, ask, fetch) through Gradio's
-queue, about 13 ms of a core; this one takes one request and under 1 ms. A failure is {"error": sentence} with status
-401 (password), 405, 413 (too large), 422 (picture, model, top_k) or 503 (too many wait; come back).
+Answers what the end point `/classify` answers; with `threshold=0.7` it refuses what looks less known than that, not
+what the model itself would (a model that never refuses still does not). That one takes three requests (upload, ask,
+fetch) through Gradio's queue, about 13 ms of a core; this one takes one request and under 1 ms. A failure is
+{"error": sentence} with status 401 (password), 405, 413 (too large), 422 (picture, model, top_k, threshold) or 503 (too
+many wait; come back).
 """
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,8 +20,8 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 
 from demo.api import answer_json
+from demo.classify.sureness import at_threshold
 from demo.following import model_facts
-from demo.photo import DRAFT_SIZE
 from demo.services import Services
 from resnet_core.data.images import read_image_with_notes
 from resnet_core.errors import ConfigError, DeviceError, ResNetLabError
@@ -69,16 +72,17 @@ class DirectClassify:
             raise Refusal(405, "Send the photo as the body of a POST.")
         if not is_welcome(request):
             raise Refusal(401, "Not authenticated: log in first.")
-        model, name, top_k = _asked(request.scope["query_string"])
+        model, name, top_k, threshold = _asked(request.scope["query_string"])
         body = await _read_body(request, receive)
         loop = asyncio.get_running_loop()
         photo, classifier = await loop.run_in_executor(self._readers, self._prepare, body, name, model)
         result = await asyncio.wrap_future(self._services.desk.classify(classifier, photo.image, top_k=top_k))
+        result = at_threshold(result, classifier.checkpoint, threshold)
         return answer_json(result, name) | model_facts(model, classifier)
 
     def _prepare(self, body: bytes, name: str, model: str) -> tuple[Any, Any]:
-        photo = read_image_with_notes(body, name=name, draft_size=DRAFT_SIZE)
-        return photo, self._services.classifier(model)
+        classifier = self._services.classifier(model)
+        return read_image_with_notes(body, name=name, draft_size=classifier.draft_size), classifier
 
 
 def is_welcome(request: Request) -> bool:
@@ -90,13 +94,23 @@ def is_welcome(request: Request) -> bool:
     return any(app.tokens.get(request.cookies.get(name)) is not None for name in names)
 
 
-def _asked(query: bytes) -> tuple[str, str, int]:
-    """Model, name of the picture for messages, and how many answers. Raises ConfigError."""
+def _asked(query: bytes) -> tuple[str, str, int, float | None]:
+    """Model, name of the picture for messages, how many answers, and a threshold in [0, 1]. Raises ConfigError."""
     given = {key: values[-1] for key, values in parse_qs(query.decode("latin-1")).items()}
     top_k = given.get("top_k", "5")
     if not (top_k.isascii() and top_k.isdigit() and 1 <= int(top_k[:9]) <= 1000):
         raise ConfigError("top_k must be a whole number from 1 to 1000.")
-    return given.get("model", "flowers"), given.get("name", "image"), int(top_k)
+    return given.get("model", "flowers"), given.get("name", "image"), int(top_k), _threshold(given.get("threshold"))
+
+
+def _threshold(text: str | None) -> float | None:
+    try:
+        number = None if text is None else float(text)
+    except ValueError:
+        number = math.nan
+    if number is not None and not 0 <= number <= 1:
+        raise ConfigError("threshold must be a number from 0 to 1.")
+    return number
 
 
 async def _read_body(request: Request, receive: Receive) -> bytes:

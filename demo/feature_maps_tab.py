@@ -81,8 +81,9 @@ def _follow_model(services: Services, tab: gr.Tab, model: Any, layer: Any, banne
     @failing_in_a_sentence
     def open_model(name: str, where: str) -> Any:
         names = layer_names(services, name)
-        kept = where if where in names else DEFAULT_LAYER if DEFAULT_LAYER in names else names[0]
-        return gr.update(choices=names, value=kept)
+        if where in names:  # no value: meanwhile somebody may have clicked another layer, which must stand
+            return gr.update(choices=names)
+        return gr.update(choices=names, value=DEFAULT_LAYER if DEFAULT_LAYER in names else names[0])
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     heavy: dict[str, Any] = {"concurrency_id": HEAVY, "concurrency_limit": 2, **quiet}

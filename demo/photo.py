@@ -12,7 +12,7 @@ from gradio.processing_utils import encode_pil_to_bytes, hash_bytes
 from PIL import Image
 
 from demo.component import WithoutStub
-from resnet_core.data.images import ReadImage, read_image_with_notes
+from resnet_core.data.images import ReadImage, display_name, read_image_with_notes
 from resnet_core.errors import ImageError
 
 DRAFT_SIZE = 640  # px; larger photos are decoded at the nearest size above this: enough for 256, see `draft_size`
@@ -23,6 +23,7 @@ class StoredPhoto(ReadImage):
     """A picture that came through the page, and where Gradio has put its file."""
 
     path: str
+    name: str  # as the visitor's file is called
 
 
 class Photo(gr.Image, metaclass=WithoutStub):
@@ -38,7 +39,8 @@ class Photo(gr.Image, metaclass=WithoutStub):
         if payload is None or payload.path is None:
             return None
         photo = read_upload(payload.path, payload.orig_name)
-        return StoredPhoto(photo.image, photo.notes, photo.format, photo.original_size, payload.path)
+        name = display_name(payload.orig_name or Path(payload.path).name)
+        return StoredPhoto(photo.image, photo.notes, photo.format, photo.original_size, payload.path, name)
 
 
 class Picture(gr.Image, metaclass=WithoutStub):

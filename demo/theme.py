@@ -18,6 +18,7 @@ def make_theme() -> gr.themes.Base:
         font=list(FONTS),
         font_mono=list(MONO),
     ).set(
+        body_text_color_subdued="*neutral_500",  # Gradio's 400 is too pale on white to be read easily (2.5:1)
         button_primary_background_fill="#0072B2",
         button_primary_background_fill_hover="#005a8c",
         button_primary_background_fill_dark="#0072B2",

@@ -15,8 +15,8 @@ from resnet_core.errors import ResNetLabError
 from resnet_core.files import replacing
 
 KEEP_SECONDS = 24 * 3600.0  # an upload may be shown on a page that stays open for a day
-PARTIAL_SECONDS = 3600.0
-SWEEP_EVERY = 3600.0
+PARTIAL_SECONDS = 3000.0  # and ten minutes until the next sweep: what a broken upload leaves is gone within the hour
+SWEEP_EVERY = 600.0
 
 
 def keep_upload(uploaded: Path, data_dir: Path) -> Path:
@@ -58,7 +58,7 @@ def sweep(folder: Path, *, now: float | None = None) -> int:
 
 
 def start_janitor(folder: Path, *rounds: Callable[[], object]) -> None:
-    """Sweeps now and every hour, and then does these rounds, in a daemon thread."""
+    """Sweeps now and every ten minutes, and then does these rounds, in a daemon thread."""
 
     def work() -> None:
         while True:

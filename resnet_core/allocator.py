@@ -35,6 +35,14 @@ def keeping_freed_memory() -> Iterator[None]:
         _count(-1)
 
 
+def give_back_freed() -> None:
+    """Returns freed memory to the system now, unless somebody is keeping it; for after a large piece of work."""
+    with _lock:
+        library = _glibc()
+        if library is not None and not _keepers:
+            library.malloc_trim(0)
+
+
 def _count(change: int) -> None:
     global _keepers
     library = _glibc()

@@ -135,7 +135,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         default=None,
-        help="default, tutorial-flowers, tutorial-cifar10, flowers, flowers-quick or cifar-fast",
+        help="default, tutorial-flowers, tutorial-cifar10, flowers, flowers-finish, flowers-quick or cifar-fast",
     )
     parser.add_argument("--resume", metavar="RUN", default=None, help="go on with a stopped or interrupted run")
     parser.add_argument("--anyway", action="store_true", help="go on although its pictures have changed")

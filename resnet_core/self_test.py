@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from resnet_core import trial
+from resnet_core.allocator import give_back_freed
 from resnet_core.files import cache_dir, write_json
 from resnet_core.processor import Cores, has_bf16, processor_name, read_cores
 
@@ -131,6 +132,7 @@ def measure(machine: Machine, cores: Cores) -> Findings:
             hyperthreads = trial.time_threads(few, cores.usable) if cores.usable > few else None
     finally:
         torch.set_num_threads(before)
+        give_back_freed()
     plain = min(training["contiguous"], training["channels_last"])
     return Findings(
         training_gain=training["contiguous"] / training["channels_last"],

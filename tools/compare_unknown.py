@@ -9,25 +9,26 @@ the network's answers, so that another run only fits. docs/unknown.md tells what
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from resnet_core.data.datasets import DatasetSpec, load_dataset, rendered_flowers
 from resnet_core.data.images import read_image
 from resnet_core.data.rendered_others import KINDS, render_other
-from resnet_core.inference.calibrating import fit_without, held_out_probabilities
-from resnet_core.inference.calibration import fit_temperature
+from resnet_core.inference.calibrating import fit_without
 from resnet_core.inference.catalog import SHIPPED
 from resnet_core.inference.classifier import Classifier
-from resnet_core.inference.evaluation import expected_calibration_error
 from resnet_core.inference.gathering import Gathered, Others, ask, find_others, gather
 from resnet_core.inference.unknown import Recipe, auroc
 from resnet_core.models.pooled import stage_columns
 from resnet_core.terminal import ProgressBar
+from resnet_core.training.calibration import expected_calibration_error, fit_temperature, held_out_probabilities
 from resnet_core.training.checkpoint import load_checkpoint
 
 ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
@@ -51,6 +52,7 @@ RECIPES = {
     "nearness": Recipe(head=False, nearness=True),
 }
 Score = Callable[[Tensor], Tensor]
+Loads = Sequence[Callable[[], Image.Image]]
 
 
 def main() -> None:
@@ -63,8 +65,8 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="*", default=list(RECIPES))
     parser.add_argument("--questions", nargs="*", default=list(SEEN_BY))
     options = parser.parse_args()
-    gathered, trials = _answers(options)
-    lines = [*calibration_table(gathered), "", *simple_table(gathered, trials), ""]
+    gathered, trials, views = _answers(options)
+    lines = [*calibration_table(gathered), "", *simple_table(gathered, trials), "", *mirror_table(views), ""]
     for question in options.questions:
         lines += [*fitted_table(gathered, trials, question, options.recipes), ""]
     text = "\n".join(lines)
@@ -108,6 +110,16 @@ def simple_table(gathered: Gathered, trials: dict[str, Tensor]) -> list[str]:
     return ["### Without other pictures", "", *_head(names), *rows]
 
 
+def mirror_table(views: dict[str, Tensor]) -> list[str]:
+    """How alike the answers for a picture and for its mirror image are, as a score: one minus their total variation."""
+    scores = {name: 1 - (views[name][0] - views[name][1]).abs().sum(1) / 2 for name in views}
+    known = scores.pop("flowers")
+    limit = torch.quantile(known.double(), 0.05)
+    cells = [_cell(known, found, limit) for found in scores.values()]
+    head = [f"| score | {' | '.join(scores)} |", f"|---|{'---:|' * len(scores)}"]
+    return ["### Flip agreement", "", *head, f"| same answer for the mirror image | {' | '.join(cells)} |"]
+
+
 def fitted_table(gathered: Gathered, trials: dict[str, Tensor], question: str, recipes: Sequence[str]) -> list[str]:
     """Scores fitted without what the question leaves out, tried on it."""
     left_out, tried = SEEN_BY[question]
@@ -135,9 +147,14 @@ def _row(name: str, score: Score, gathered: Gathered, trials: dict[str, Tensor],
     cells = []
     for trial in names:
         found = score(trials[trial])
-        cells.append(f"{auroc(known, found):.3f} / {float((found < limit).double().mean()):.0%}")
+        cells.append(_cell(known, found, limit))
     lost = [f"{float((score(trials[flowers]) < limit).double().mean()):.0%}" for flowers in ("at 32 px", "rendered")]
     return f"| {' | '.join([name, *cells, *lost])} |"
+
+
+def _cell(known: Tensor, found: Tensor, limit: Tensor) -> str:
+    """AUROC and the share of `found` below the limit."""
+    return f"{auroc(known, found):.3f} / {float((found < limit).double().mean()):.0%}"
 
 
 def _simple(gathered: Gathered) -> dict[str, Score]:
@@ -145,7 +162,7 @@ def _simple(gathered: Gathered) -> dict[str, Score]:
     classes = gathered.classes
     last = stage_columns(gathered.channels)[-1]
     means = slice(classes + last.start, classes + last.start + gathered.channels[-1])
-    train = normalize(gathered.known[::3, means])  # every second row is a picture as it is
+    train = normalize(gathered.known[::2, means])  # every second row is a picture as it is
     targets = gathered.known_targets[::2]
     centres = normalize(torch.stack([train[targets == index].mean(0) for index in range(classes)]))
     everything = gathered.features(gathered.known[::2])
@@ -166,21 +183,27 @@ def _simple(gathered: Gathered) -> dict[str, Score]:
     }
 
 
-def _answers(options: argparse.Namespace) -> tuple[Gathered, dict[str, Tensor]]:
-    """The network's answers on everything, from the file where there is one."""
+def _answers(options: argparse.Namespace) -> tuple[Gathered, dict[str, Tensor], dict[str, Tensor]]:
+    """The network's answers on everything, and beside mirror images; from the file where there is one."""
     if options.answers and options.answers.is_file():
         kept = torch.load(options.answers, weights_only=True)
-        return Gathered(**kept["gathered"]), kept["trials"]
+        if "views" in kept:  # else an older version wrote it
+            return Gathered(**kept["gathered"]), kept["trials"], kept["views"]
     dataset = load_dataset("flower_photos", data_dir=options.data_dir)
-    classifier = Classifier(*load_checkpoint(options.checkpoint), precision="fp32", features=True)
+    checkpoint, model = load_checkpoint(options.checkpoint)
+    classifier = Classifier(checkpoint, model, precision="fp32", features=True)
     classifier.warm_up()
     sources = [find_others(DOGS, dataset, data_dir=options.data_dir), *_cifar(options.data_dir, "train", 250)]
     bar = ProgressBar(sys.stderr)
     gathered = gather(classifier, dataset, sources, progress=bar.decoding)
-    trials = _trials(classifier, dataset, sources[0], options.data_dir)
+    pictures = _unseen(sources[0], options.data_dir)
+    trials = _trials(classifier, dataset, pictures)
+    single = Classifier(replace(checkpoint, flip_average=False), model, precision="fp32", engine="plain")
+    flowers = tuple(partial(dataset.source.load, each.path) for each in dataset.val)
+    views = _views(single, {"flowers": flowers, **pictures})
     if options.answers:
-        torch.save({"gathered": {**vars(gathered)}, "trials": trials}, options.answers)
-    return gathered, trials
+        torch.save({"gathered": {**vars(gathered)}, "trials": trials, "views": views}, options.answers)
+    return gathered, trials, views
 
 
 def _cifar(data_dir: Path, split: str, per_class: int) -> list[Others]:
@@ -196,12 +219,33 @@ def _cifar(data_dir: Path, split: str, per_class: int) -> list[Others]:
     return [Others(name=name, pictures=tuple(loads)) for name, loads in chosen.items()]  # type: ignore[arg-type]
 
 
-def _trials(classifier: Classifier, dataset: DatasetSpec, dogs: Others, data_dir: Path) -> dict[str, Tensor]:
-    """Pictures as they are that no fit sees, or that it only sees where its question says so."""
+def _unseen(dogs: Others, data_dir: Path) -> dict[str, Loads]:
+    """Pictures of no flower as they are that no fit sees, or that it only sees where its question says so."""
+    pictures: dict[str, Loads] = {source.name: source.pictures for source in (dogs, *_cifar(data_dir, "val", 100))}
+    return pictures | {kind: tuple(partial(render_other, kind, i, seed=77) for i in range(80)) for kind in KINDS}
+
+
+def _views(single: Classifier, pictures: dict[str, Loads]) -> dict[str, Tensor]:
+    """Probabilities [2, N, K] of each picture and of its mirror image, by a classifier that averages nothing."""
+
+    def answers(loads: Loads) -> Tensor:
+        rows, _ = ask(single, [(load, -1) for load in loads], lambda _: None)
+        return rows[:, : len(single.checkpoint.class_names)].softmax(1)
+
+    return {
+        name: torch.stack([answers(loads), answers([partial(_mirrored, load) for load in loads])])
+        for name, loads in pictures.items()
+    }
+
+
+def _mirrored(load: Callable[[], Image.Image]) -> Image.Image:
+    return ImageOps.mirror(load())
+
+
+def _trials(classifier: Classifier, dataset: DatasetSpec, unseen: dict[str, Loads]) -> dict[str, Tensor]:
+    """The network's answers on pictures that no fit sees, or that it only sees where its question says so."""
     rendered = rendered_flowers()
-    pictures = {source.name: source.pictures for source in (dogs, *_cifar(data_dir, "val", 100))}
-    pictures |= {kind: tuple(partial(render_other, kind, i, seed=77) for i in range(80)) for kind in KINDS}
-    pictures |= {
+    pictures = unseen | {
         "at 32 px": tuple(partial(_small, dataset, each.path) for each in dataset.val),
         "rendered": tuple(partial(rendered.source.load, each.path) for each in rendered.val),
         "examples": tuple(partial(read_image, path) for path in sorted((SHIPPED.parent / "examples").glob("*.png"))),
@@ -211,7 +255,7 @@ def _trials(classifier: Classifier, dataset: DatasetSpec, dogs: Others, data_dir
     }
 
 
-def _small(dataset: DatasetSpec, path: str) -> object:
+def _small(dataset: DatasetSpec, path: str) -> Image.Image:
     return dataset.source.load(path).resize((32, 32))
 
 

@@ -18,12 +18,11 @@ from typing import Any
 
 from resnet_core.data.datasets import DatasetSpec, Picture, load_dataset
 from resnet_core.device import make_generator
-from resnet_core.errors import ConfigError, RunError
+from resnet_core.errors import ConfigError
 from resnet_core.training.config import TrainConfig
-from resnet_core.training.engine import fit
 from resnet_core.training.presets import make_config
-from resnet_core.training.recorder import RunRecorder, load_resume
 from resnet_core.training.runs import Run, RunStore
+from tools.train_once import train_once
 
 
 def main() -> None:
@@ -82,16 +81,7 @@ def make_permutation(count: int, seed: int, class_index: int) -> list[int]:
 
 def train_fold(config: TrainConfig, fold: DatasetSpec, store: RunStore) -> float:
     """Top-1 of the last epoch on the fold's own pictures: none of them had a say in which epoch it is."""
-    begun = [run for run in store.list() if run.summary().name == config.name and (run.folder / "resume.pt").is_file()]
-    run = begun[0] if begun else store.create(config)
-    if run.status() != "finished":
-        state = load_resume(run) if begun else None
-        with RunRecorder(run) as recorder:
-            for _ in recorder.record(fit(config, fold, saver=recorder, resume=state)):
-                pass
-    if run.status() != "finished":
-        raise RunError(f"Run {run.run_id} ended as {run.status()}; its fold cannot be counted.")
-    return last_top1(run)
+    return last_top1(train_once(config, fold, store))
 
 
 def last_top1(run: Run) -> float:

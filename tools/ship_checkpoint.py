@@ -11,9 +11,8 @@ import argparse
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-
-from torch import Tensor, nn
 
 from resnet_core.commands.calibrate import NEGATIVES, calibration_facts
 from resnet_core.data.datasets import load_dataset
@@ -45,7 +44,8 @@ def ship(source: Path, data_dir: Path) -> dict[str, object]:
     others = [find_others(name, dataset, data_dir=data_dir) for name in NEGATIVES]
     with tempfile.TemporaryDirectory() as folder:  # as it is stored: that is what is calibrated and judged
         stored = Path(folder) / SHIPPED.name
-        save_checkpoint(stored, *_with_state(load_checkpoint(source)), half=True)
+        source_checkpoint, source_model = load_checkpoint(source)
+        save_checkpoint(stored, without_folders(source_checkpoint), source_model.state_dict(), half=True)
         checkpoint, model = load_checkpoint(stored)
     calibrated = calibrate_with(checkpoint, model, dataset, others, progress=ProgressBar(sys.stderr).decoding)
     save_checkpoint(SHIPPED, calibrated, model.state_dict(), half=True)
@@ -59,8 +59,12 @@ def ship(source: Path, data_dir: Path) -> dict[str, object]:
     }
 
 
-def _with_state(loaded: tuple[Checkpoint, nn.Module]) -> tuple[Checkpoint, dict[str, Tensor]]:
-    return loaded[0], loaded[1].state_dict()
+def without_folders(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint, whose settings name the file it began with but not where that lay."""
+    config = dict(checkpoint.training.get("config") or {})
+    if config.get("init_from"):
+        config["init_from"] = Path(config["init_from"]).name
+    return replace(checkpoint, training={**checkpoint.training, "config": config})
 
 
 if __name__ == "__main__":

@@ -16,10 +16,12 @@ from demo.sentences import failing_in_a_sentence
 from demo.services import Services
 from demo.text import label, language_of, say
 from resnet_core.data.images import ReadImage
+from resnet_core.errors import CheckpointError
+from resnet_core.inference.shelf import PREFIX, shelf_of
 
 if TYPE_CHECKING:
     from resnet_core.inference.classifier import Classifier
-    from resnet_core.inference.neighbours import NeighbourIndex
+    from resnet_core.inference.neighbour_index import NeighbourIndex
     from resnet_core.inference.training_pictures import TrainingPictures
 
 SHOWN = 6  # pictures
@@ -32,7 +34,8 @@ class Indexing:
     """The index of a model's training pictures, done or under way in a thread."""
 
     fingerprint: str  # of the data set
-    stand_in: bool
+    stand_in: bool = False
+    taught: bool = False  # kept when the model was taught
     done: int = 0
     total: int = 0
     answer: "Future[NeighbourIndex]" = field(default_factory=Future)
@@ -61,13 +64,17 @@ class Indexes:
             known = self._known.get(classifier)
         return known if known and known.ready else None
 
-    def find(self, classifier: "Classifier", told: Callable[[int, int], None]) -> Indexing:
+    def find(self, classifier: "Classifier", told: Callable[[int, int], None], *, model: str = "") -> Indexing:
         """The finished index, after waiting for it; `told(done, total)` hears how far it is.
 
-        Raises DatasetError where the pictures are not here, and whatever broke the work.
+        `model` is what the page calls it: a taught one has its pictures beside it on the shelf. Raises DatasetError
+        where the pictures are not here, and whatever broke the work.
         """
         from resnet_core.inference.training_pictures import training_pictures
 
+        kept = self._kept(classifier, model)
+        if kept:
+            return kept
         found = training_pictures(classifier.checkpoint, self._services.data_dir, allow_paths=self._services.local)
         indexing = self._begin(classifier, found)
         while True:
@@ -76,6 +83,27 @@ class Indexes:
                 return indexing
             except TimeoutError:
                 told(indexing.done, indexing.total)
+
+    def _kept(self, classifier: "Classifier", model: str) -> Indexing | None:
+        """What was kept when this model was taught; on a server nothing is, and nothing shown."""
+        if not (self._services.local and model.startswith(PREFIX)):
+            return None
+        known = self.at_hand(classifier)
+        if known and known.taught:
+            return known
+        from resnet_core.inference.taught import recall_pictures
+
+        try:
+            index = recall_pictures(classifier.checkpoint, shelf_of(self._services.store).pictures(model))
+        except CheckpointError:  # removed in this moment
+            return None
+        if index is None:
+            return None
+        indexing = Indexing(fingerprint=classifier.checkpoint.data_fingerprint, taught=True)
+        indexing.answer.set_result(index)
+        with self._lock:
+            self._known[classifier] = indexing
+        return indexing
 
     def _begin(self, classifier: "Classifier", found: "TrainingPictures") -> Indexing:
         with self._lock:
@@ -128,7 +156,7 @@ def nearest_section(services: Services, photo: Any, model: Any) -> NearestSectio
             if total:
                 progress((done, total), desc=reading, unit=unit)
 
-        indexing = indexes.find(classifier, told)
+        indexing = indexes.find(classifier, told, model=name)
         return nearest_html(services, classifier, indexing, picture, language)
 
     def known(picture: ReadImage | None, name: str, language: str) -> str:
@@ -153,9 +181,10 @@ def nearest_html(services: Services, classifier: Any, indexing: Indexing, photo:
     found = index.nearest(services.desk.run(lambda: photo_features(classifier, photo.image)), SHOWN)
     count = Counter(neighbour.label for neighbour in found)[answer]
     key = "why_nearest_same" if count else "why_nearest_none"
+    how = "why_nearest_taught" if indexing.taught else "why_nearest_how"
     lines = [
         say(key, language, count=count, total=len(found), label=answer),
-        say("why_nearest_how", language, count=f"{len(index):,}", dataset=index.dataset),
+        say(how, language, count=f"{len(index):,}", dataset=index.dataset),
         *([say("why_nearest_stand_in", language)] if indexing.stand_in else []),
     ]
     cards = "".join(_card(index.thumbnail(n.place), n.label, n.similarity, language) for n in found)

@@ -19,6 +19,7 @@ from demo.classify.what_if_section import what_if_section
 from demo.classify.why_section import why_section
 from demo.examples import example_pictures
 from demo.follow_banner.follow_choice import (
+    ModelChoice,
     follow_banner,
     followed_choices,
     has_kept,
@@ -37,6 +38,7 @@ from resnet_core.data.images import ReadImage
 if TYPE_CHECKING:
     from resnet_core.inference.classifier import Classification, Classifier
 
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 SURE, LIKELY = 0.9, 0.6  # from here on the words are "quite sure" and "probably"
 
 
@@ -106,7 +108,7 @@ def one_photo_tab(services: Services, page: gr.Blocks) -> gr.Tab:
                 seen, top_k = _more()
                 sure = sureness_panel()
         why_section(services, photo, model)
-        what_if_section(services, photo, model)
+        what_if_section(services, photo, model, sure.moved)
         history = history_section(photo)
 
     @failing_in_a_sentence
@@ -126,25 +128,35 @@ def one_photo_tab(services: Services, page: gr.Blocks) -> gr.Tab:
             return gr.skip()
         return _judged(services, services.classifier(name), picture, name, count, moved, language_of(request))[0]
 
-    @failing_in_a_sentence
-    def greet(request: gr.Request) -> tuple[str, Any, Any]:
-        services.ready()
-        language = language_of(request)
-        choices = gr.update(choices=followed_choices(services, language=language))
-        return empty_card(say("drop_photo", language)), choices, gr.update(visible=has_kept(services))
-
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     inputs, outputs = [photo, model, top_k, sure.moved], [card, seen, history, banner]
     events = [photo.change, model.change, banner.tick]  # a dropdown's `input` comes twice (gradio 6.31)
     # one listener, so that answers arrive in the order they were asked for and the newest one stays
-    answered = gr.on(events, classify_photo, inputs, outputs, trigger_mode="always_last", **TOGETHER, **quiet)
+    answered = gr.on(events, classify_photo, inputs, outputs, trigger_mode="always_last", **TOGETHER, **QUIET)
     refresh_open(answered, "why-maps", "what-if")
-    top_k.release(classify_photo, inputs, outputs, **TOGETHER, **quiet)
-    for moved in connect_sureness(sure, services, page, model):
-        moved.then(judge_again, inputs, card, **TOGETHER, **quiet)
-    page.load(greet, None, [card, *choice], concurrency_limit=None, **quiet)
+    top_k.release(classify_photo, inputs, outputs, **TOGETHER, **QUIET)
+    for moved in connect_sureness(sure, services, page, model, banner.tick):
+        moved.then(judge_again, inputs, card, **TOGETHER, **QUIET)
+    _greeting(services, page, choice, photo, card)
     keep_choices_fresh(services, tab, choice)
     return tab
+
+
+def _greeting(services: Services, page: gr.Blocks, choice: ModelChoice, photo: Picture, card: gr.HTML) -> None:
+    """When the page opens: waits until everything is loaded, fills the choices, then invites a photo."""
+
+    @failing_in_a_sentence
+    def greet(request: gr.Request) -> tuple[Any, Any]:
+        services.ready()
+        choices = gr.update(choices=followed_choices(services, language=language_of(request)))
+        return choices, gr.update(visible=has_kept(services))
+
+    @failing_in_a_sentence
+    def invite(picture: ReadImage | None, request: gr.Request) -> Any:
+        return empty_card(say("drop_photo", language_of(request))) if picture is None else gr.skip()
+
+    greeted = page.load(greet, None, [*choice], concurrency_limit=None, **QUIET)
+    # only now is it known whether a photo was dropped while everything loaded: its answer must not be wiped
+    greeted.then(invite, photo, card, concurrency_limit=None, **QUIET)
 
 
 def _more() -> tuple[Picture, gr.Slider]:

@@ -52,15 +52,16 @@ def _of_100(score: float, limit: float) -> str:
 
 
 def reliable_words(checkpoint: "Checkpoint", result: "Classification", language: str) -> str:
-    """How often answers as sure as this one are right, if enough val pictures tell; else nothing."""
+    """How often answers about as sure as this one are right, if enough val pictures tell; else nothing."""
     place = bin_of(result.predictions[0].probability)
     row = next((row for row in reliability_rows(checkpoint) if bin_of(row[0]) == place), None)
     if row is None or row[2] < LEAST_IN_A_BIN:
         return ""
+    about = {"low": place * 100 // BINS, "high": (place + 1) * 100 // BINS}  # the bin's edges, in %
     if row[1] >= 1:
-        return say("sure_right_always", language, of=row[2])
+        return say("sure_right_always", language, of=row[2], **about)
     times, out_of = as_times(row[1])
-    return say("sure_right", language, times=times, of=out_of)
+    return say("sure_right", language, times=times, of=out_of, **about)
 
 
 def as_times(share: float) -> tuple[int, int]:
@@ -204,8 +205,11 @@ def sureness_panel() -> SurenessPanel:
     return SurenessPanel(threshold=threshold, moved=moved, cost=cost, diagram=diagram, reset=reset)
 
 
-def connect_sureness(panel: SurenessPanel, services: "Services", page: gr.Blocks, model: Any) -> tuple[Any, ...]:
-    """Wires the panel; the events after which the verdict on the photo is to be shown anew.
+def connect_sureness(
+    panel: SurenessPanel, services: "Services", page: gr.Blocks, model: Any, learned: Any
+) -> tuple[Any, ...]:
+    """Wires the panel; the events after which the verdict on the photo is to be shown anew. `learned` is the event of a
+    followed model that has learned more.
 
     A threshold belongs to the model it was set for: another model brings its own.
     """
@@ -224,10 +228,18 @@ def connect_sureness(panel: SurenessPanel, services: "Services", page: gr.Blocks
         share = as_share(threshold)
         return f"{share * 100:g}@{name}", _note(cost_words(checkpoint, share, language_of(request)))
 
+    @failing_in_a_sentence
+    def measure(name: str, moved: Any, request: gr.Request) -> tuple[str, str]:
+        checkpoint, language = services.classifier(name).checkpoint, language_of(request)
+        share = page_threshold(moved, name)
+        share = (checkpoint.unknown_threshold or 0.0) if share is None else share
+        return _note(cost_words(checkpoint, share, language)), diagram_card(checkpoint, language)
+
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
     shown = [panel.threshold, panel.moved, panel.cost, panel.diagram]
     page.load(introduce, model, shown, **quiet)
     model.change(introduce, model, shown, **quiet)
+    learned(measure, [model, panel.moved], [panel.cost, panel.diagram], **quiet)
     weighed = [panel.moved, panel.cost]
     return (
         panel.reset.click(introduce, model, shown, **quiet),

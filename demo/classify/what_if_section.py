@@ -13,17 +13,30 @@ from demo.turns import HEAVY
 from resnet_core.data.images import ReadImage
 
 
-def what_if_section(services: Services, photo: Any, model: Any) -> None:
-    """Builds the section; nothing is computed and no photo travels before it is opened."""
+def what_if_section(services: Services, photo: Any, model: Any, moved: Any) -> None:
+    """Builds the section; nothing is computed and no photo travels before it is opened.
+
+    `moved` is the unseen text that holds the page's threshold."""
     with gr.Accordion(label("what_if_title"), open=False, elem_id="what-if-section") as section:
         brush = WhatIf(elem_id="what-if")
     refresh = refresh_button("what-if")
 
     @failing_in_a_sentence
     def show(picture: ReadImage | None, name: str, request: gr.Request) -> dict[str, Any]:
-        class_names = services.classifier(name).class_names if picture else ()
-        return what_if_value(picture, name, class_names, language_of(request))
+        if picture is None:
+            return what_if_value(None, name, (), language_of(request))
+        classifier = services.classifier(name)
+        seen = classifier.checkpoint.preprocessing.resize
+        return what_if_value(picture, name, classifier.class_names, language_of(request), seen=seen)
 
+    moved.change(
+        failing_in_a_sentence(lambda text: gr.update(moved=text)),
+        moved,
+        brush,
+        queue=False,
+        api_visibility="private",
+        show_progress="hidden",
+    )
     gr.on(
         [section.expand, refresh.click],
         show,

@@ -22,6 +22,10 @@ TABLE_WORDS: dict[str, tuple[str, str]] = {
     "pick_folder": ("Choose a folder", "选择文件夹"),
     "sending": ("Sending {name} … {share} %", "正在发送 {name}… {share} %"),
     "reading_folder": ("Looking through the folder …", "正在查看文件夹…"),
+    "cut": (
+        "Of this folder only the first {most} files were looked at, and at most {deep} folders deep.",
+        "此文件夹只查看了前 {most} 个文件，最多 {deep} 层子文件夹。",
+    ),
     "nothing": ("There are no pictures in what you chose.", "所选内容中没有图片。"),
     "busy": ("A batch is under way; cancel it before starting another.", "已有一批在处理；请先取消再开始新的一批。"),
     "lost": ("The app does not answer. The page keeps trying.", "应用没有响应。页面会继续尝试。"),

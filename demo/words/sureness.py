@@ -4,17 +4,20 @@ LABELS: dict[str, tuple[str, str]] = {
     "sure_panel": ("How sure it is, and when it refuses", "它有多确定，何时拒绝回答"),
     "sure_threshold": ("Refuse what looks less known than", "熟悉度低于此值则拒绝"),
     "sure_threshold_info": (
-        "0: answers everything; 100: refuses everything. Only for you, on this page.",
-        "0：什么都回答；100：全部拒绝。仅对您的本页面有效。",
+        "0: answers everything; 100: refuses everything. Only for you, here and in “What if …”.",
+        "0：什么都回答；100：全部拒绝。仅对您有效：此处及“如果……”。",
     ),
     "sure_reset": ("Back to the model's own value", "恢复模型自带的值"),
 }
 
 SENTENCES: dict[str, tuple[str, str]] = {
-    "sure_right": ("when it says so, it is right {times} times out of {of}", "这样说时，{of} 次中有 {times} 次正确"),
+    "sure_right": (
+        "answers {low} to {high} % sure are right {times} times out of {of}",
+        "把握在 {low}% 到 {high}% 之间的回答，{of} 次中有 {times} 次正确",
+    ),
     "sure_right_always": (
-        "when it said so, it was right on all {of} val pictures",
-        "这样说时，在全部 {of} 张验证图片上都正确",
+        "all its answers to {of} pictures kept back that were {low} to {high} % sure were right",
+        "对 {of} 张未用于训练的图片给出的把握在 {low}% 到 {high}% 之间的回答全部正确",
     ),
     "sure_score": (
         "looks known: {score} of 100; below {threshold} the answer is refused",
@@ -29,8 +32,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "sure_never": ("This model never refuses: it has no score for that.", "此模型从不拒绝：它没有相应的评分。"),
     "sure_title": ("Is it right as often as it claims?", "它声称的把握与实际相符吗？"),
     "sure_off": (
-        "On {count} val pictures its sureness is off by {off} points on average (expected calibration error).",
-        "在 {count} 张验证图片上，其把握平均偏差 {off} 个百分点（期望校准误差）。",
+        "On {count} pictures kept back its sureness is off by {off} points on average (expected calibration error).",
+        "在 {count} 张未用于训练的图片上，其把握平均偏差 {off} 个百分点（期望校准误差）。",
     ),
     "sure_axis_said": ("how sure it said it was", "声称的把握"),
     "sure_axis_right": ("how often it was right", "实际正确率"),

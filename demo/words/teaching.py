@@ -70,8 +70,9 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{classes:,} 个类别共 {pictures:,} 张图片，基于网络“{backbone}”用时 {seconds:.1f} 秒。",
     ),
     "teaching_saved": (
-        "It is called “{title}” and can be chosen wherever a model is asked for; teaching again replaces it.",
-        "它名为“{title}”，可在所有选择模型的地方使用；再次学习会替换它。",
+        "It is called “{title}” and can be chosen wherever a model is asked for; teaching again under this name "
+        "replaces it.",
+        "它名为“{title}”，可在所有选择模型的地方使用；以同一名称再次学习会替换它。",
     ),
     "teaching_left_out": ("Left out: {reason}", "未使用：{reason}"),
     "teaching_no_unknown": (
@@ -134,6 +135,14 @@ BOARD: dict[str, tuple[str, str]] = {
         "{n} 张图片过多：此处还能放 {room} 张（上限 {limit}）。请少选一些，或用它们训练网络。",
     ),
     "unreadable": ("{name} could not be read from the disk; choose it again.", "无法读取 {name}；请重新选择。"),
+    "drop_on_class": (
+        "Drop pictures onto the card of their class; a folder of class folders or a zip may go anywhere here.",
+        "请将图片拖到其类别的卡片上；含类别子文件夹的文件夹或 zip 可拖到此处任意位置。",
+    ),
+    "left_out": (
+        "{n} files of the folder are no pictures in a class folder and were left out.",
+        "该文件夹中有 {n} 个文件不是类别子文件夹中的图片，已忽略。",
+    ),
     "no_class_folders": (
         "The folder has no class folders with pictures; put the pictures of each class into a folder of its own.",
         "该文件夹中没有含图片的类别子文件夹；请把每类图片放入各自的文件夹。",

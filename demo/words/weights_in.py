@@ -59,6 +59,11 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{count} without names; give them, else they are called class 0, class 1 …",
         "{count} 个，没有名称；请给出名称，否则将称为 class 0、class 1…",
     ),
+    "adopt_names_miscounted": (
+        "{count}, but the file names another number of classes, so its names were left; give them, else they are "
+        "called class 0, class 1 …",
+        "{count} 个，但文件中的类别名称数量不符，已忽略；请给出名称，否则将称为 class 0、class 1…",
+    ),
     "adopt_no_head": ("unknown: there is no classifier", "未知：没有分类层"),
     "adopt_from_torchvision": ("torchvision's", "torchvision 的命名"),
     "adopt_from_cifar repositories": (

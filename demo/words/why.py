@@ -59,6 +59,11 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "1.00 is the same.",
         "与 {dataset} 的 {count} 张训练图片比较网络最后一个阶段的输出；1.00 表示完全相同。",
     ),
+    "why_nearest_taught": (
+        "Compared with {count} of the pictures it was taught with, by what the last stage of the network makes of "
+        "them; 1.00 is the same.",
+        "与教它时所用的 {count} 张图片比较网络最后一个阶段的输出；1.00 表示完全相同。",
+    ),
     "why_nearest_stand_in": (
         "The photos this model learned from are not on this machine, so these are flowers that this project drew.",
         "此模型的训练照片不在这台机器上，因此这里用的是本项目绘制的花。",

@@ -1,7 +1,7 @@
 """Which layers of a network one may observe: those that run exactly once and return one tensor.
 
 A module that runs twice in a forward pass, as torchvision's `layer1.0.relu` does, has no activation of its own:
-a dict keyed by name would silently keep the last. The runs are counted on a private copy on torch's meta device,
+a dict keyed by name would silently keep the last. The runs are counted on a private copy without numbers,
 so no arithmetic is done and a network that is training meanwhile is never touched.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from resnet_core.activations.origins import Origin, OriginNotes
 from resnet_core.errors import ModelError
-from resnet_core.models.describe import describe, weightless_copy
+from resnet_core.models.describe import blank_batch, describe, weightless_copy
 from resnet_core.models.resnet import ResidualBlock
 
 USUAL_EDGES = (224, 32, 64, 299, 28)  # pixels; tried in turn where no size is given: the first suits nearly all
@@ -173,7 +173,7 @@ class _Census:
         self._finished.clear()
         try:
             height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-            twin(torch.empty((1, 3, height, width), dtype=dtype, device="meta"))
+            twin(blank_batch(twin, (height, width), dtype))
         except SHAPE_FAULTS:
             return False
         finally:

@@ -26,6 +26,7 @@ SOURCES = {
     "file": "from the file",
     "imagenet": "ImageNet's, as torchvision lists them",
     "numbers": "nobody has named them",
+    "miscounted": "the file names another number of classes, so its names were left",
 }
 
 

@@ -112,6 +112,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
         print(json.dumps(scores.to_json(), ensure_ascii=False))
         return 0
     print(f"{scores.n:,} pictures: top-1 {scores.top1:.2%}, loss {scores.loss:.3f}, calibration error {scores.ece:.1%}")
+    print(f"  calibration error with a temperature fitted to other pictures of these: {scores.ece_held_out:.1%}")
     if scores.unknown_rate is not None:
         print(f"  refused as unknown: {scores.unknown_rate:.1%}")
     for row in scores.per_class:

@@ -9,7 +9,7 @@ from resnet_core.data.image_gate import visible_text
 from resnet_core.device import find_device
 from resnet_core.inference.catalog import load_classifier
 from resnet_core.inference.shelf import shelf_of
-from resnet_core.inference.taught import refusing_unknown
+from resnet_core.inference.taught import refusing_unknown, remember_pictures
 from resnet_core.terminal import ProgressBar
 from resnet_core.training.examples import examples_of
 from resnet_core.training.judging import Judgement
@@ -31,7 +31,9 @@ def teach_command(options: argparse.Namespace) -> int:
     bar = ProgressBar(sys.stderr)
     taught = teach(examples_of(dataset), backbone, seed=options.seed, progress=bar.decoding)
     checkpoint = refusing_unknown(taught)
-    entry = shelf_of(store).add(checkpoint, taught.state_dict, name=options.name or f"{dataset.name} taught")
+    shelf = shelf_of(store)
+    entry = shelf.add(checkpoint, taught.state_dict, name=options.name or f"{dataset.name} taught")
+    remember_pictures(taught, shelf.pictures(entry.name))
     if options.json:
         print(
             json.dumps(

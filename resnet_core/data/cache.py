@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from resnet_core.allocator import give_back_freed
 from resnet_core.data.datasets import DatasetSpec, Picture
 from resnet_core.data.images import display_name
 from resnet_core.data.preprocessing import draft_size, resize_short_side
@@ -33,7 +34,7 @@ from resnet_core.memory import free_memory
 STORE_VERSION = 3  # 2 decoded large JPEGs at a fraction nearer to the wanted size
 # A larger store is mapped: the system holds its pages as long as there is room and shares them between processes, and
 # a training starts without copying them. Up to here a copy is cheap, and gathers need no page faults.
-IN_MEMORY_BYTES = 256 << 20
+IN_MEMORY_BYTES = 64 << 20
 MEMORY_SHARE = 0.25  # of the free memory may be taken by a store that is read into it
 UNKNOWN_MEMORY = 4 << 30  # bytes taken as free where the system does not say
 WINDOW = 256  # pictures decoded ahead of the one that is written
@@ -87,6 +88,7 @@ def load_pixels(
     store = _open(folder)
     if store is None:
         _build(folder, dataset, split, size=size, exact=exact, progress=progress)
+        give_back_freed()
         store = _open(folder)
     if store is None:
         raise DatasetError("The decoded pictures cannot be read back; check the disk and try again.")

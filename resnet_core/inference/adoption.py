@@ -5,6 +5,7 @@ no model that is in use is touched.
 """
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,10 +43,20 @@ def _own(weights: ForeignWeights, inspection: Inspection) -> Checkpoint:
         stored,
         class_names=inspection.class_names,
         preprocessing=inspection.preprocessing,
-        temperature=1.0 if changed else stored.temperature,  # it was fitted to other pictures
+        temperature=1.0 if changed else stored.temperature,  # this and all below is of other pictures
         unknown_threshold=None if changed else stored.unknown_threshold,
         unknown=None if changed else stored.unknown,
+        metrics={} if changed else _renamed(stored, inspection.class_names),
     )
+
+
+def _renamed(stored: Checkpoint, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """What was measured, told of the classes by their names now."""
+    recall = stored.metrics.get("val_recall")
+    if not isinstance(recall, dict):
+        return stored.metrics
+    now = dict(zip(stored.class_names, class_names, strict=True))
+    return stored.metrics | {"val_recall": {now.get(name, name): share for name, share in recall.items()}}
 
 
 def _describe(inspection: Inspection) -> Checkpoint:

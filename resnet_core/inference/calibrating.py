@@ -17,15 +17,18 @@ from torch import Tensor, nn
 from resnet_core.data.cache import Progress
 from resnet_core.data.datasets import DatasetSpec
 from resnet_core.errors import DatasetError
-from resnet_core.inference.calibration import fit_temperature
 from resnet_core.inference.classifier import Classifier
-from resnet_core.inference.evaluation import evaluate, expected_calibration_error, reliability
+from resnet_core.inference.evaluation import evaluate
 from resnet_core.inference.gathering import Gathered, Others, gather
 from resnet_core.inference.unknown import Recipe, fit_unknown, pick_columns
+from resnet_core.training.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    held_out_probabilities,
+    reliability,
+)
 from resnet_core.training.checkpoint import Checkpoint
 from resnet_core.training.unknown_score import Curve, UnknownScore
-
-FOLDS = 5
 
 
 def calibrate_with(
@@ -67,18 +70,6 @@ def calibrate(checkpoint: Checkpoint, gathered: Gathered, *, recipe: Recipe | No
         reliability=[bin.to_json() for bin in bins],
         unknown_rate=float((scores < (made.unknown_threshold or 0)).double().mean()),
     )
-
-
-def held_out_probabilities(logits: Tensor, targets: Tensor, *, folds: int = FOLDS, seed: int = 0) -> Tensor:
-    """Probabilities `[M, K]`, each with a temperature that was fitted without its own fold of the pictures."""
-    order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))
-    found = torch.zeros_like(logits)
-    for fold in range(folds):
-        out = order[fold::folds]
-        keep = torch.ones(len(logits), dtype=torch.bool).index_fill_(0, out, False)
-        temperature = fit_temperature(logits[keep], targets[keep]) if keep.any() else 1.0
-        found[out] = torch.softmax(logits[out] / temperature, 1)
-    return found
 
 
 def fit_all(gathered: Gathered, recipe: Recipe | None = None) -> UnknownScore:

@@ -5,6 +5,7 @@ classes and plain twin off the shapes; then names and shapes are compared one by
 without memory.
 """
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,10 +69,12 @@ def find_fits(
     return complete or tuple(sorted(found, key=_oddness)[:1])
 
 
-def misfit_sentence(file_name: str, fits: tuple[Fit, ...]) -> str | None:
+def misfit_sentence(file_name: str, fits: tuple[Fit, ...], shapes: Mapping[str, Shape]) -> str | None:
     """One line on why the file fits no network here, or None when it does."""
     if not fits:
-        return f"“{file_name}” is no ResNet this app knows: it has no layers called layer1, layer2 and so on."
+        first = [f"{visible_text(name)} {list(shape)}" for name, shape in itertools.islice(shapes.items(), SHOWN)]
+        holds = f"; it holds {', '.join(first)} …" if first else "."
+        return f"“{file_name}” is no ResNet this app knows: it has no layers called layer1, layer2 and so on{holds}"
     fit = fits[0]
     if fit.complete:
         return None

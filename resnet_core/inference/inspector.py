@@ -60,7 +60,7 @@ class Inspection:
     preprocessing: Preprocessing
     guessed: bool  # nobody has said how pictures reach the network: neither the file nor a person
     class_names: tuple[str, ...]
-    class_names_from: str  # "given", "file", "imagenet" or "numbers"
+    class_names_from: str  # "given", "file", "imagenet", "numbers", or "miscounted": the file names more or fewer
     problem: str | None  # why it cannot be adopted, a sentence
 
     @property
@@ -97,7 +97,7 @@ def inspect_weights(weights: ForeignWeights, wishes: Wishes | None = None) -> In
         guessed=guessed,
         class_names=names,
         class_names_from=names_from,
-        problem=misfit_sentence(weights.name, fits) or find_non_number(weights, naming),
+        problem=misfit_sentence(weights.name, fits, shapes) or find_non_number(weights, naming),
     )
 
 
@@ -129,7 +129,7 @@ def _class_names(
         return found, "file"
     if count == 1000 and fit is not None and get_architecture(fit.architecture).family == "imagenet":
         return _imagenet_names(), "imagenet"
-    return numbered_names(count) if count <= 100_000 else (), "numbers"
+    return numbered_names(count) if count <= 100_000 else (), "miscounted" if found else "numbers"
 
 
 def _imagenet_names() -> tuple[str, ...]:

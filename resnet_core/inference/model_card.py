@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from resnet_core.data.image_gate import visible_text
+from resnet_core.data.preprocessing import draft_size
 from resnet_core.errors import ModelError
 from resnet_core.inference.evaluation import Evaluation
 from resnet_core.inference.export import INPUT, Source, without_places
@@ -103,9 +104,20 @@ def _classes(checkpoint: Checkpoint) -> Iterator[str]:
 def _numbers(checkpoint: Checkpoint, scores: Evaluation | None, scored_on: str) -> Iterator[str]:
     known = checkpoint.metrics
     told = [f"{words} {_number(known[key], percent)}" for key, (words, percent) in METRICS.items() if key in known]
+    if "config" in checkpoint.training and "val_ece" not in known:  # as the training told it
+        told = [words.replace("loss ", "loss before the temperature ") for words in told]
     if told:
         count = f" on {known['n_val']:,} validation pictures" if isinstance(known.get("n_val"), int) else ""
-        yield f"Stored in the checkpoint: {', '.join(told)}{count}."
+        in_turn = _part(checkpoint, "taught").get("judged_by") == "cross-validation"
+        how = ", each kept back once in turn" if count and in_turn else ""
+        yield f"Stored in the checkpoint: {', '.join(told)}{count}{how}."
+    low, high = known.get("val_top1_low"), known.get("val_top1_high")
+    if isinstance(low, int | float) and isinstance(high, int | float):
+        yield f"Its accuracy on others lies most likely between {low:.1%} and {high:.1%}."
+    recall = known.get("val_recall")
+    if isinstance(recall, dict) and scores is None:
+        found = [f"{plain(name)} {share:.1%}" for name, share in recall.items() if isinstance(share, int | float)]
+        yield f"Found of each class: {', '.join(found)}."
     if checkpoint.temperature != 1.0:
         yield f"Logits are divided by a temperature of {checkpoint.temperature:g} before the softmax."
     yield from _refusals(checkpoint)
@@ -138,6 +150,12 @@ def _refusals(checkpoint: Checkpoint) -> Iterator[str]:
 
 def _data(checkpoint: Checkpoint) -> Iterator[str]:
     config = _config(checkpoint)
+    taught, adopted = _part(checkpoint, "taught"), _part(checkpoint, "adopted_from")
+    if isinstance(taught.get("counts"), dict):
+        counts = ", ".join(f"{plain(name)} {plain(count)}" for name, count in taught["counts"].items())
+        yield f"Taught to the body of “{plain(taught.get('from', '?'))}” with so many pictures: {counts}."
+    if adopted.get("file"):
+        yield f"The weights came from elsewhere, in a file called {plain(adopted['file'])}; their data is not known."
     if config.get("dataset"):
         yield f"Trained on {plain(config['dataset'])}."
     if isinstance(config.get("rendered_share"), int | float) and config["rendered_share"] > 0:
@@ -197,13 +215,19 @@ import numpy, onnxruntime
 from PIL import Image, ImageOps
 
 network = onnxruntime.InferenceSession("MODEL.onnx")
-names = json.loads(network.get_modelmeta().custom_metadata_map["class_names"])
-image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
+about = {{key: json.loads(text) for key, text in network.get_modelmeta().custom_metadata_map.items()}}
+opened = Image.open("photo.jpg")
+opened.draft(None, ({draft_size(resize)}, {draft_size(resize)}))  # a large JPEG is decoded at a fraction of its size
+upright = ImageOps.exif_transpose(opened).convert("RGBA")
+image = Image.new("RGB", upright.size, "white")
+image.paste(upright, mask=upright.getchannel("A"))
 image = image.resize([int({resize} * edge / min(image.size)) for edge in image.size], Image.Resampling.BILINEAR)
 left, top = (round((edge - {side}) / 2) for edge in image.size)
 pixels = numpy.asarray(image.crop((left, top, left + {side}, top + {side}))).transpose(2, 0, 1)[None]
-probabilities = network.run(None, {{"{INPUT}": numpy.ascontiguousarray(pixels)}})[0][0]
-print(names[probabilities.argmax()], probabilities.max())
+[probabilities], [score] = network.run(None, {{"{INPUT}": numpy.ascontiguousarray(pixels)}})
+if about["unknown_threshold"] is not None and score < about["unknown_threshold"]:
+    print("I do not know this; nearest:")
+print(about["class_names"][probabilities.argmax()], probabilities.max())
 ```
 """
 
@@ -217,6 +241,12 @@ def _versions(checkpoint: Checkpoint) -> Iterator[str]:
 def _config(checkpoint: Checkpoint) -> dict[str, Any]:
     config = without_places(checkpoint.training).get("config")
     return config if isinstance(config, dict) else {}
+
+
+def _part(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
+    """What the checkpoint tells of its making under that name; nothing where a file tells nonsense."""
+    part = checkpoint.training.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _setting(value: object) -> str:

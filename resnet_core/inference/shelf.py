@@ -1,6 +1,7 @@
 """The shelf of models that no run here made: adopted from elsewhere, or taught on the page. `<runs-dir>/models/`.
 
-    <name>.safetensors   a checkpoint of ours          <name>.label.json   the name a person gave it
+    <name>.safetensors    a checkpoint of ours          <name>.label.json   the name a person gave it
+    <name>.pictures.npz   small copies of what it was taught with, where it was taught on this machine; they go with it
 
 A checkpoint copied into the folder by hand is on the shelf too, under its file's name. Nothing here imports torch
 before a model is added, so that a page can list the shelf at once.
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 PREFIX = "models/"
 LABEL = ".label.json"  # not .json: a model called config would make the folder look like a run
+PICTURES = ".pictures.npz"
 MAX_MODELS = 500  # a shelf longer than this is a mistake or an attack
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)$")  # no file names on Windows
 
@@ -63,6 +65,7 @@ class ModelShelf:
             raise _unwritable(error) from error
         path = self._file(stem)
         try:
+            path.with_suffix(PICTURES).unlink(missing_ok=True)  # of a model of that name that was deleted by hand
             write_json(path.with_suffix(LABEL), {"name": title, "detail": _detail(checkpoint)})
             save_checkpoint(path, checkpoint, state_dict)
         except BaseException as error:
@@ -86,6 +89,10 @@ class ModelShelf:
             raise CheckpointError(f"There is no model “{display_name(stem)}” on the shelf.")
         return path
 
+    def pictures(self, name: str) -> Path:
+        """Where small copies of what a model was taught with lie, if they were kept. Raises CheckpointError."""
+        return self.path(name).with_suffix(PICTURES)
+
     def rename(self, name: str, title: str) -> ModelEntry:
         """Shows the model under another name; the one it is asked by stays. Raises CheckpointError."""
         path = self.path(name)
@@ -100,6 +107,7 @@ class ModelShelf:
         path = self.path(name)
         try:
             path.unlink()
+            path.with_suffix(PICTURES).unlink(missing_ok=True)
             path.with_suffix(LABEL).unlink(missing_ok=True)
         except OSError as error:
             raise CheckpointError(

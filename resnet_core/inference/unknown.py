@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from resnet_core.eager_optimizers import make_eager
 from resnet_core.errors import DatasetError
 from resnet_core.training.judging import InTurn
 from resnet_core.training.unknown_score import Curve, UnknownScore
@@ -223,7 +224,7 @@ def _fit_head(known: Tensor, others: Tensor, sizes: list[int], recipe: Recipe) -
     each = torch.cat([torch.full((size,), size**-0.25) for size in sizes])
     weights = torch.cat([torch.full((len(known),), 1 / len(known)), each / each.sum()]) * len(rows) / 2
     layers = _draw_layers(rows.shape[1], recipe.hidden, generator)
-    optimizer = torch.optim.AdamW(layers, lr=1e-3, weight_decay=recipe.weight_decay)
+    optimizer = make_eager(torch.optim.AdamW, layers, lr=1e-3, weight_decay=recipe.weight_decay)
     each_epoch = math.ceil(len(rows) / 256)
     epochs = max(recipe.epochs, math.ceil(LEAST_STEPS / each_epoch))
     steps = epochs * each_epoch

@@ -189,7 +189,8 @@ def _told(answer: dict[str, Any]) -> list[tuple[str, float]]:
 
 
 def _post(place: str, picture: bytes) -> dict[str, Any]:
-    """The answer as JSON. Raises NotAsked; DeviceError for an address that is none."""
+    """The answer as JSON. Raises NotAsked; CheckpointError for an app that breaks: that is an answer; DeviceError for
+    an address that is none."""
     if not place.startswith(("http://", "https://")):
         raise DeviceError("The API's address must begin with http:// or https://.")
     request = urllib.request.Request(place, data=picture, headers={"Content-Type": "application/octet-stream"})
@@ -199,6 +200,8 @@ def _post(place: str, picture: bytes) -> dict[str, Any]:
             return answer
     except urllib.error.HTTPError as refusal:
         with refusal:
+            if refusal.code == 500:  # those above come from a proxy, or say that many wait
+                raise CheckpointError("The app failed (status 500); see its log.") from refusal
             raise NotAsked(_refused(refusal)) from refusal
     except (OSError, ValueError) as error:
         raise NotAsked(NOBODY) from error

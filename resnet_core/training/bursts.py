@@ -56,6 +56,14 @@ def _near(these: torch.Tensor, all_looks: torch.Tensor) -> torch.Tensor:
     return (squares <= NEAR_LEVELS**2) & (flat | (likeness >= NEAR_LIKENESS))
 
 
+def one_of_each(groups: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Places int64 `[G]` of the first picture of each group and class, of `[N]` each."""
+    first: dict[tuple[int, int], int] = {}
+    for place, case in enumerate(zip(groups.tolist(), targets.tolist(), strict=True)):
+        first.setdefault(case, place)
+    return torch.tensor(list(first.values()), dtype=torch.int64)
+
+
 def deal_folds(targets: torch.Tensor, groups: torch.Tensor, folds: int, *, seed: int) -> torch.Tensor:
     """The fold of each picture, int64 `[N]` in [0, folds): whole groups, every class spread as evenly as they allow.
 

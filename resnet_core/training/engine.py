@@ -251,8 +251,10 @@ def _taken_up(step: int, lost: int) -> Iterator[Event]:
 
 
 def _note_place(session: Session, control: Control) -> None:
-    """Makes the session ready to be saved in the middle of an epoch."""
+    """Makes the session ready to be saved in the middle of an epoch. Raises RunError where it has diverged: what was
+    saved before stays."""
     session.settle()
+    session.check_numbers()
     session.pending = control.pending()
 
 

@@ -54,13 +54,13 @@ def examples_of(dataset: DatasetSpec) -> tuple[Example, ...]:
             name=display_name(picture.path),
             key=f"{dataset.fingerprint}/{picture.path}",
             read=partial(read, picture.path),
-            group=_burst_folder(picture.path, dataset.class_names[picture.class_index]),
+            group=burst_folder(picture.path, dataset.class_names[picture.class_index]),
         )
         for picture in (*dataset.train, *dataset.val)
     )
 
 
-def _burst_folder(path: str, label: str) -> str:
+def burst_folder(path: str, label: str) -> str:
     """ "roses/monday" for "train/roses/monday/3.jpg"; "" for a picture right in its class folder."""
     folders = path.split("/")[:-1]
     return "/".join(folders) if folders and folders[-1] != label else ""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn.functional import cross_entropy
 
+from resnet_core.eager_optimizers import make_eager
 from resnet_core.training.bursts import deal_folds
 
 DECAYS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)  # tried from strong to weak, each from where the last ended
@@ -131,7 +132,8 @@ def _solve(
     """`[K, d + 1]` of float64 inputs `[N, d]`: the weights, and the biases in the last column."""
     solution = start.clone()
     minus = -torch.ones(len(targets), 1, dtype=torch.float64)
-    solver = torch.optim.LBFGS(
+    solver = make_eager(
+        torch.optim.LBFGS,
         [solution],
         max_iter=ITERATIONS,
         tolerance_grad=tolerance,

@@ -15,12 +15,17 @@ def build_hollow(name: str, **arguments: Any) -> Network:
         return build_model(name, **arguments)
 
 
+# Not every function of torch.nn.init asks the mode before it calls one of these. On the meta device they would load
+# torch's compiler, 160 MB and two seconds, to find out that there is nothing to do.
+FILLING = (torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fill_, torch.Tensor.zero_)
+
+
 class _Hollow(TorchFunctionMode):
-    """Inside, what `torch.nn.init` is asked to fill stays as it is: no memory touched, no random number drawn."""
+    """Inside, nothing is filled, by `torch.nn.init` or a tensor's own method: no memory touched, no number drawn."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if getattr(func, "__module__", None) == "torch.nn.init":
+        if func in FILLING or getattr(func, "__module__", None) == "torch.nn.init":
             return (kwargs or {})["tensor"] if "tensor" in (kwargs or {}) else args[0]
         return func(*args, **(kwargs or {}))

@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from torch.nn.functional import cross_entropy
 
-from resnet_core.training.bursts import deal_folds, groups_of_class
+from resnet_core.training.bursts import deal_folds, groups_of_class, one_of_each
+from resnet_core.training.calibration import Calibration, calibrate_sureness
 from resnet_core.training.head import Lesson, choose_decay, fit_head, split
 
 T = TypeVar("T")
@@ -25,8 +25,6 @@ HOLD_OUT_GROUPS = 12  # a class needs so many groups for a single quarter to be 
 HOLD_OUT_PARTS = 4
 MOST_FOLDS = 5
 CONFIDENCE = 1.96  # standard deviations to each side: 95 %
-COOLEST, HOTTEST = 0.2, 5.0  # temperatures
-TEMPERATURES = 161
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +38,7 @@ class Judgement:
     top1: float
     low: float  # 95 % interval (Wilson 1927) over groups
     high: float
-    ece: float  # mean gap between sureness and being right, ten bins, at `temperature`
-    temperature: float
+    calibration: Calibration
     confusion: tuple[tuple[int, ...], ...]
     unjudged: tuple[int, ...]  # classes that form one single group: none of theirs can be kept back
     logits: torch.Tensor = field(compare=False, repr=False)  # float64 [n, K] of the pictures judged, uncalibrated
@@ -103,7 +100,7 @@ def _sum_up(
     right = float((answers == targets).double().mean())
     independent = len(torch.unique(groups))
     low, high = wilson(right, independent)
-    temperature = cautious_temperature(logits, targets)
+    lone = one_of_each(groups, targets)  # frames of a burst are right or wrong together: one case
     counts = torch.bincount(targets * classes + answers, minlength=classes * classes).view(classes, classes)
     return Judgement(
         method=method,
@@ -113,8 +110,7 @@ def _sum_up(
         top1=right,
         low=low,
         high=high,
-        ece=_calibration_error(torch.softmax(logits / temperature, dim=1), targets),
-        temperature=temperature,
+        calibration=calibrate_sureness(logits[lone], targets[lone]),
         confusion=tuple(tuple(row) for row in counts.tolist()),
         unjudged=unjudged,
         logits=logits,
@@ -128,23 +124,3 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     middle = (share + squared / (2 * count)) / (1 + squared / count)
     reach = CONFIDENCE / (1 + squared / count) * math.sqrt(share * (1 - share) / count + squared / (4 * count**2))
     return max(0.0, middle - reach), min(1.0, middle + reach)
-
-
-def cautious_temperature(logits: torch.Tensor, targets: torch.Tensor) -> float:
-    """What to divide logits by so that they are as sure as they are right, on pictures they were not taught with.
-
-    A handful of pictures, all answered rightly, would ask for endless sureness. As in Platt 1999, §2.2, one more
-    picture of each other kind is imagined: n pictures count as n + 1 right answers out of n + 2.
-    """
-    classes = logits.shape[1]
-    doubt = min(0.5, classes / ((classes - 1) * (len(targets) + 2)))
-    temperatures = torch.logspace(math.log10(COOLEST), math.log10(HOTTEST), TEMPERATURES, dtype=torch.float64)
-    losses = [float(cross_entropy(logits / t, targets, label_smoothing=doubt)) for t in temperatures]
-    return float(temperatures[losses.index(min(losses))])
-
-
-def _calibration_error(probabilities: torch.Tensor, targets: torch.Tensor, *, bins: int = 10) -> float:
-    sure, answers = probabilities.max(1)
-    where = (sure * bins).long().clamp_max(bins - 1)
-    gaps = torch.zeros(bins, dtype=torch.float64).index_add_(0, where, sure - (answers == targets).double())
-    return float(gaps.abs().sum() / len(targets))

@@ -78,10 +78,11 @@ class Learner:
     def step(self, batch: Batch, *, learning_rate: float, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The `number`-th update: logits `[N, K]` and the mean loss, both on the device.
 
-        Nothing here waits for a GPU, so there a loss that is no number is noticed when it is next read. On a CPU it
-        raises RunError before the weights are touched.
+        Nothing here asks a GPU whether its numbers are some, so there it is noticed when the loss is next read. On a
+        CPU a loss or gradient that is no number raises RunError before the weights are touched.
         """
         set_learning_rate(self.optimizer, learning_rate)
+        self.optimizer.zero_grad(set_to_none=True)  # now, not after the forward pass: its peak would hold them too
         drop_path = self._config.drop_path
         if drop_path:
             drawn = make_generator("depth", self._config.seed, number)
@@ -93,16 +94,34 @@ class Learner:
             keep_all(self.network)
         if self._where.device.type == "cpu" and not torch.isfinite(self._team.total(loss)):
             raise diverged(number)
-        self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(self._team.for_backward(loss)).backward()  # type: ignore[no-untyped-call]
-        if self._config.clip_norm:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip_norm)
+        norm = self._measure_and_clip()
+        if norm is not None and not torch.isfinite(norm):
+            raise diverged(number, "The gradient is")
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average:
             self.average.update(self.network)
         return logits, loss
+
+    def _measure_and_clip(self) -> torch.Tensor | None:
+        """Cuts the gradient to `clip_norm`; on a CPU, a norm of it before that."""
+        on_cpu = self._where.device.type == "cpu"
+        if self._config.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._config.clip_norm)
+            return norm if on_cpu else None
+        if not on_cpu:
+            return None
+        gradients = (weight.grad for weight in self.network.parameters())
+        return _largest([gradient for gradient in gradients if gradient is not None])
+
+    @property
+    def holds_numbers(self) -> bool:
+        """Whether all weights, their average and what BatchNorm has gathered are finite; waits for a GPU."""
+        networks = (self.network, *([self.average.model] if self.average else []))
+        kept = [tensor for network in networks for tensor in network.state_dict().values()]
+        return bool(torch.isfinite(_largest([tensor for tensor in kept if tensor.is_floating_point()])))
 
     def _loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The mean over the batch; of a part, what it adds to the mean over the whole."""
@@ -147,6 +166,11 @@ class Learner:
         if self.average and state["average"] is not None:
             self.average.model.load_state_dict(state["average"])
             self.average.updates = state["average_updates"]
+
+
+def _largest(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """The largest magnitude in all of them; no number where one holds what is none."""
+    return nn.utils.get_total_norm(tensors, norm_type=float("inf"))
 
 
 def _make_optimizer(network: Network, config: TrainConfig) -> torch.optim.Optimizer:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from resnet_core.eager_optimizers import make_eager
 from resnet_core.training.muon import Muon
 
 ADAM_BETAS = (0.9, 0.999)
@@ -31,9 +32,10 @@ def make_optimizer(
     groups = [group for group in groups if group["params"]]
     fused = all(p.device.type in ("cuda", "cpu", "mps") for p in trainable)
     if name == "sgd":
-        return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0, fused=fused)
+        nesterov = momentum > 0
+        return make_eager(torch.optim.SGD, groups, lr=learning_rate, momentum=momentum, nesterov=nesterov, fused=fused)
     kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
-    return kind(groups, lr=learning_rate, betas=ADAM_BETAS, fused=fused)
+    return make_eager(kind, groups, lr=learning_rate, betas=ADAM_BETAS, fused=fused)
 
 
 def _make_muon(
@@ -44,7 +46,7 @@ def _make_muon(
         {"params": [p for p in trainable if p.ndim in (2, 3)], "lr_share": SGD_SHARE, "weight_decay": weight_decay},
         {"params": [p for p in trainable if p.ndim <= 1], "lr_share": SGD_SHARE},
     ]
-    return Muon([group for group in groups if group["params"]], lr=learning_rate, momentum=momentum)
+    return make_eager(Muon, [group for group in groups if group["params"]], lr=learning_rate, momentum=momentum)
 
 
 def carry_memory(optimizer: torch.optim.Optimizer, memory: Mapping[torch.Tensor, dict[str, Any]]) -> None:

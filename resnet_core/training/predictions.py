@@ -9,7 +9,7 @@ from resnet_core.training.validation import Validation
 
 def write_predictions(path: Path, validation: Validation, class_names: tuple[str, ...]) -> None:
     """Replaces the table: picture, its class, the prediction, how probable it is, and the probability of each class."""
-    probabilities = validation.logits.softmax(1)
+    probabilities = (validation.logits / validation.calibration.temperature).softmax(1)
     best = probabilities.max(1)
     with (
         replacing(path) as temporary,

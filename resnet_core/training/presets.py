@@ -3,7 +3,8 @@
 default            chosen by data and device, see `resolve`
 tutorial-flowers   T1: ResNet-34, 224 px, random cut and flip, batch 16, Adam 1e-4, 3 epochs
 tutorial-cifar10   T2: its small ResNet, 32 px, no normalisation, batch 32, Adam 1e-3
-flowers            the recipe of the shipped checkpoint
+flowers            the first part of the shipped checkpoint's recipe, which stands alone as well
+flowers-finish     its later parts, which go on from weights (`init_from`) with harder and larger pictures
 flowers-quick      flower photos in about two minutes on two cores: a narrow ResNet-18, pictures of 48 to 64 px
 cifar-fast         CIFAR-10 as fast as we know: ResNet-8 with a whitening stem, Muon, flips in turns; any number of
                    epochs ends annealed, `width` sets the rest of the cost
@@ -76,6 +77,32 @@ PRESETS: dict[str, dict[str, Any]] = {
         "rendered_share": 0.1,
         "flip_average": True,
     },
+    "flowers-finish": {
+        "dataset": "flower_photos",
+        "model": "resnet18",
+        "stem": "imagenet",
+        "width": 48,
+        "epochs": 72,
+        "batch_size": 32,
+        "optimizer": "sgd",
+        "learning_rate": 0.03,
+        "weight_decay": 5e-4,
+        "schedule": "one-cycle",
+        "warmup": 0.06,
+        "label_smoothing": 0.1,
+        "mixup": 0.2,
+        "cutmix": 1.0,
+        "drop_path": 0.05,
+        "ema_decay": 0.998,
+        "zero_init_residual": True,
+        "augment": "strong",
+        "image_size": 128,
+        "start_image_size": 80,
+        "resize": 144,
+        "normalize": "imagenet",
+        "rendered_share": 0.1,
+        "flip_average": True,
+    },
     "flowers-quick": {
         "dataset": "flower_photos",
         "model": "resnet18",
@@ -123,7 +150,8 @@ PRESET_TITLES = {
     "default": "Default (chosen for your data)",
     "tutorial-flowers": "Tutorial: flowers, ResNet-34",
     "tutorial-cifar10": "Tutorial: CIFAR-10",
-    "flowers": "The shipped checkpoint's recipe",
+    "flowers": "The shipped checkpoint's recipe, first part",
+    "flowers-finish": "… second part: harder pictures, more epochs",
     "flowers-quick": "Flower photos in about two minutes",
     "cifar-fast": "CIFAR-10 in a minute or two, ResNet-8",
 }

@@ -17,8 +17,8 @@ import torch
 
 from resnet_core.data.kept_pictures import KEPT_DRAFT, encode_kept, suffix_of
 from resnet_core.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from resnet_core.device import make_generator
 from resnet_core.errors import ConfigError, DatasetError
-from resnet_core.training.bursts import deal_folds, groups_of_class
 from resnet_core.training.checkpoint import Checkpoint
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.examples import folder_names
@@ -27,25 +27,18 @@ from resnet_core.training.teaching import Material
 
 WAYS = ("frozen", "staged", "full")  # only the head learns; the stages after layer2 too; everything
 STAGED_UP_TO = "layer2"
-VAL_FOLDS = 5  # one of them becomes val
+VAL_PARTS = 5  # one of them becomes val
 
 
-def write_dataset(material: Material, folder: Path, *, seed: int = 0) -> Path:
+def write_dataset(material: Material, folder: Path, val: torch.Tensor) -> Path:
     """Writes the pictures below `folder`, which must not exist yet, and returns it; whole or not at all.
 
-    Raises DatasetError where no class has two groups (nothing could be kept back for val) or the disk refuses.
+    `val`: bool `[N]`, as of `val_pictures`. Raises DatasetError where the disk refuses.
     """
-    per_class = groups_of_class(material.targets, material.groups)
-    if max(per_class) < 2:
-        raise DatasetError(
-            "Every class consists of one burst, so nothing could be kept back to judge by; add pictures taken at "
-            "another moment to at least one class."
-        )
-    val = _val_pictures(material, seed)
     names = folder_names(material.class_names)
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
     try:
-        for number, (example, is_val) in enumerate(zip(material.examples, val, strict=True), start=1):
+        for number, (example, is_val) in enumerate(zip(material.examples, val.tolist(), strict=True), start=1):
             content = encode_kept(example.read(KEPT_DRAFT))
             target = temporary / ("val" if is_val else "train") / names[example.label]
             target.mkdir(parents=True, exist_ok=True)
@@ -60,17 +53,32 @@ def write_dataset(material: Material, folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-def _val_pictures(material: Material, seed: int) -> list[bool]:
-    """True for the pictures of one fold; but no class goes there whole."""
-    fold_of = deal_folds(material.targets, material.groups, VAL_FOLDS, seed=seed)
-    best = max(range(VAL_FOLDS), key=lambda fold: (len(torch.unique(material.targets[fold_of == fold])), -fold))
-    val = fold_of == best
-    for index in range(len(material.class_names)):
-        of_class = material.targets == index
-        if bool(val[of_class].all()):  # its only group: learn from it, with all that belongs to that group
-            for group in torch.unique(material.groups[of_class]):
-                val[material.groups == group] = False
-    return [bool(value) for value in val]
+def val_pictures(material: Material, *, seed: int = 0) -> torch.Tensor:
+    """Bool `[N]`: True for about a fifth of the pictures of each class, at least one, in whole groups.
+
+    A class of one group stays to be learned from. Raises DatasetError where nothing can be kept back.
+    """
+    classes = len(material.class_names)
+    table = torch.zeros(int(material.groups.max()) + 1, classes, dtype=torch.int64)  # pictures of each group and class
+    table.index_put_((material.groups, material.targets), torch.ones_like(material.targets), accumulate=True)
+    shuffled = torch.randperm(len(table), generator=make_generator("val", seed))
+    order = shuffled[table.sum(1)[shuffled].argsort(stable=True)]  # small groups first: they come nearest to a fifth
+    kept = torch.zeros(len(table), dtype=torch.bool)
+    for index in (table > 0).sum(0).argsort().tolist():  # first the class with the least choice
+        wanted = float(table[:, index].sum()) / VAL_PARTS
+        for group in order[table[order, index] > 0].tolist():
+            taken, more = int(table[kept, index].sum()), int(table[group, index])
+            if taken and taken + more / 2 > wanted:  # it would overshoot by more than is missing
+                break
+            left = table[~kept].sum(0) - table[group]
+            if not kept[group] and bool((left > 0).all()):
+                kept[group] = True
+    if not kept.any():
+        raise DatasetError(
+            "Every class consists of one burst, so nothing could be kept back to judge by; add pictures taken at "
+            "another moment to at least one class."
+        )
+    return kept[material.groups]
 
 
 def fine_tuning_settings(checkpoint: Checkpoint, *, way: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -279,7 +280,12 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
 def _read_state(path: Path, run: Run) -> dict[str, Any]:
     told = f"The saved state of run {run.run_id} is damaged and cannot be taken up{_way_out(run)}."
     try:
+        with zipfile.ZipFile(path) as packed:
+            if packed.testzip() is not None:  # torch.load does not look at its checksums
+                raise RunError(told)
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except RunError:
+        raise
     except Exception as error:  # torch raises many kinds for a damaged file
         raise RunError(told) from error
     if not isinstance(state, dict):

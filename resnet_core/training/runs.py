@@ -29,7 +29,7 @@ from typing import Any
 from resnet_core.data.images import display_name
 from resnet_core.errors import ConfigError, ResNetLabError, RunError
 from resnet_core.files import write_json
-from resnet_core.processes import process_started
+from resnet_core.processes import ALIVE, process_started
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.disk_use import disk_used
 from resnet_core.training.event_log import EventLog
@@ -141,12 +141,14 @@ class Run:
         return content if isinstance(content, dict) else {}
 
     def owner_alive(self) -> bool:
-        """True while the process that trains the run lives (on another host: while its heartbeat is fresh)."""
+        """True while the process that trains the run lives; on another host, and where the system does not tell when a
+        process started, while its heartbeat is fresh."""
         beat = self.heartbeat()
         try:
             if beat.get("host") == socket.gethostname() and os.name == "posix":
                 started = process_started(int(beat["pid"]))
-                return started is not None and started == str(beat["started"])
+                if started != ALIVE or str(beat["started"]) != ALIVE:
+                    return started is not None and started == str(beat["started"])
             return abs(time.time() - float(beat["time"])) < FOREIGN_SILENCE
         except (KeyError, TypeError, ValueError):
             return False

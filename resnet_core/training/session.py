@@ -203,19 +203,26 @@ class Session:
         self.learner.settle()
         self._reckoning.settle()
 
+    def check_numbers(self) -> None:
+        """Raises RunError where the weights are no numbers any more: nothing saved from here could ever go on."""
+        if not self.learner.holds_numbers:
+            raise diverged(self.position.step, "A weight is")
+
     def image_size(self) -> int:
         """The picture size of the current epoch in px."""
         return self.plan.image_size(self.position.epoch)
 
     def checkpoint(self, validation: Validation) -> Checkpoint:
-        """The description of the judged model, right after its epoch has ended."""
+        """The description of the judged model, right after its epoch has ended; its val loss is of plain logits."""
+        measured = {"val_top1": validation.top1, "val_loss": validation.loss, "n_val": len(validation.targets)}
         return Checkpoint(
             architecture=self.model.architecture,
             architecture_arguments=dict(self.model.architecture_arguments),
             class_names=self.dataset.class_names,
             preprocessing=self.preprocessing,
             flip_average=bool(self.config.flip_average),
-            metrics={"val_top1": validation.top1, "val_loss": validation.loss, "n_val": len(validation.targets)},
+            temperature=validation.calibration.temperature,
+            metrics={**measured, **validation.calibration.metrics()},
             training={
                 "config": self.config.to_json(),
                 "epoch": self.position.epoch - 1,

@@ -15,13 +15,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from resnet_core.errors import DatasetError
 from resnet_core.training.bursts import find_groups
-from resnet_core.training.checkpoint import Checkpoint
+from resnet_core.training.checkpoint import Checkpoint, save_checkpoint
 from resnet_core.training.examples import (
     Example,
     check_counts,
@@ -89,7 +91,7 @@ class TeachingReport:
             "judged": judged.n if judged else 0,
             "judged_groups": judged.groups if judged else 0,
             "judged_by": judged.method if judged else None,
-            "ece": judged.ece if judged else None,
+            "ece": judged.calibration.ece if judged else None,
             "confusion": [list(row) for row in judged.confusion] if judged else None,
             "decay": self.decay,
             "left_out": [{"image": name, "error": reason} for name, reason in self.left_out],
@@ -105,9 +107,7 @@ class Taught:
     checkpoint: Checkpoint
     state_dict: dict[str, torch.Tensor] = field(repr=False)
     report: TeachingReport
-    stages: torch.Tensor = field(repr=False)  # float32 [N, F]: the pooled stages of each picture that was learned from
-    targets: torch.Tensor = field(repr=False)  # int64 [N]
-    groups: torch.Tensor = field(repr=False)  # int64 [N]
+    material: Material = field(repr=False)  # what was learned from
 
 
 def gather(
@@ -166,13 +166,7 @@ def teach(
     memory = memory or LookMemory()
     material = gather(examples, backbone, memory, classes=classes, progress=progress, in_turn=in_turn)
     looked = time.perf_counter()
-    lesson = Lesson(
-        views=torch.stack([look.views for look in material.looks]),
-        targets=material.targets,
-        groups=material.groups,
-        classes=len(material.class_names),
-        flip_average=backbone.checkpoint.flip_average,
-    )
+    lesson = _lesson(material, backbone)
     judgement = judge(lesson, seed=seed, in_turn=in_turn)
     decay, head = in_turn(partial(_final, lesson, seed))
     report = TeachingReport(
@@ -190,9 +184,37 @@ def teach(
         checkpoint=_describe(backbone, material, report),
         state_dict=_with_head(backbone, head),
         report=report,
-        stages=torch.stack([look.stages for look in material.looks]),
-        targets=lesson.targets,
-        groups=lesson.groups,
+        material=material,
+    )
+
+
+def save_start(material: Material, backbone: Backbone, val: torch.Tensor, path: Path, *, seed: int = 0) -> None:
+    """Writes the backbone with a head fitted without the pictures of `val` (bool `[N]`): a training that is judged by
+    those may begin with it. Raises DatasetError where the head is no numbers or the disk refuses."""
+    lesson = _lesson(material, backbone).part(~val)
+    weights = _with_head(backbone, _final(lesson, seed)[1])
+    base, names = backbone.checkpoint, material.class_names
+    arguments = {**base.architecture_arguments, "num_classes": len(names)}
+    described = Checkpoint(
+        architecture=base.architecture,
+        architecture_arguments=arguments,
+        class_names=names,
+        preprocessing=base.preprocessing,
+        flip_average=base.flip_average,
+    )
+    try:
+        save_checkpoint(path, described, weights)
+    except (OSError, SafetensorError) as error:
+        raise DatasetError("The starting weights could not be written; free some space.") from error
+
+
+def _lesson(material: Material, backbone: Backbone) -> Lesson:
+    return Lesson(
+        views=torch.stack([look.views for look in material.looks]),
+        targets=material.targets,
+        groups=material.groups,
+        classes=len(material.class_names),
+        flip_average=backbone.checkpoint.flip_average,
     )
 
 
@@ -228,8 +250,8 @@ def _describe(backbone: Backbone, material: Material, report: TeachingReport) ->
             "val_top1": judged.top1,
             "val_top1_low": judged.low,
             "val_top1_high": judged.high,
-            "val_ece": judged.ece,
             "n_val": judged.n,
+            **judged.calibration.metrics(),
         }
     taught = {
         "from": backbone.title,
@@ -244,7 +266,7 @@ def _describe(backbone: Backbone, material: Material, report: TeachingReport) ->
         base,
         architecture_arguments={**base.architecture_arguments, "num_classes": len(material.class_names)},
         class_names=material.class_names,
-        temperature=judged.temperature if judged else 1.0,
+        temperature=judged.calibration.temperature if judged else 1.0,
         unknown_threshold=None,  # the old score was about other classes
         unknown=None,
         metrics=metrics,

@@ -1,5 +1,6 @@
 """The network's answers on the validation pictures."""
 
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from resnet_core.data.loaders import Batch
 from resnet_core.device import DeviceChoice
 from resnet_core.errors import RunError
 from resnet_core.models.logits import compute_logits
+from resnet_core.training.calibration import Calibration, calibrate_sureness
 from resnet_core.training.control import Control
 from resnet_core.training.distributed import ALONE, Team
 
@@ -22,8 +24,13 @@ class Validation:
     logits: torch.Tensor  # float32 [N, K]
     targets: torch.Tensor  # int64 [N]
     paths: tuple[str, ...]
-    loss: float
+    loss: float  # of the logits as they are
     top1: float
+
+    @functools.cached_property
+    def calibration(self) -> Calibration:
+        """How sure these answers may claim to be."""
+        return calibrate_sureness(self.logits, self.targets)
 
 
 @torch.inference_mode()
@@ -59,9 +66,9 @@ def validate(
     return Validation(logits=all_logits, targets=all_targets, paths=paths, loss=loss, top1=top1)
 
 
-def diverged(step: int) -> RunError:
+def diverged(step: int, what: str = "The loss is") -> RunError:
     """The failure of a training whose numbers have run away, seen at this step."""
     return RunError(
-        f"The loss is no longer a number at step {step}; the best weights so far are kept. "
+        f"{what} no longer a number at step {step}; the best weights so far are kept. "
         "Start again with a smaller learning rate."
     )

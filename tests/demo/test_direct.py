@@ -7,16 +7,21 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from demo.desk import Desk
 from demo.direct import LARGEST, PATH, DirectClassify
 from resnet_core.errors import CheckpointError, DeviceError, ImageError
+from resnet_core.inference.classifier import Classification
 
-ANSWER = SimpleNamespace(predictions=(), unknown=False)
+ANSWER = Classification(predictions=(), unknown=False, score=0.6, seen=Image.new("RGB", (1, 1)), seconds=0.0)
 
 
 class FakeServices:
-    """Knows one model; a desk of its own."""
+    """Knows one model, which refuses what looks less known than 0.5; a desk of its own."""
+
+    checkpoint = SimpleNamespace(unknown_threshold=0.5)
+    draft_size = 100
 
     def __init__(self) -> None:
         self.desk = Desk()
@@ -89,8 +94,6 @@ def ask(
 def photo() -> bytes:
     import io
 
-    from PIL import Image
-
     content = io.BytesIO()
     Image.new("RGB", (40, 30), "red").save(content, "PNG")
     return content.getvalue()
@@ -131,6 +134,20 @@ def test_what_is_no_picture_is_a_sentence(services: FakeServices, content: bytes
 def test_an_impossible_top_k_is_a_sentence(services: FakeServices, photo: bytes, top_k: str):
     status, answer, _, _ = ask(services, [photo], query=f"top_k={top_k.encode().decode('latin-1')}")
     assert (status, answer["error"]) == (422, "top_k must be a whole number from 1 to 1000.")
+
+
+def test_a_threshold_of_ones_own_decides_what_is_refused(services: FakeServices, photo: bytes):
+    for threshold, unknown in (("0.59", False), ("0.61", True), ("0", False), ("1", True)):
+        assert ask(services, [photo], query=f"threshold={threshold}")[1]["unknown"] is unknown
+    services.checkpoint = SimpleNamespace(unknown_threshold=None)
+    assert ask(services, [photo], query="threshold=1")[1]["unknown"] is False, "it has no score to compare"
+
+
+@pytest.mark.parametrize("threshold", ["-0.1", "1.01", "nan", "inf", "half", "70%25"])
+def test_an_impossible_threshold_is_a_sentence(services: FakeServices, photo: bytes, threshold: str):
+    status, answer, _, _ = ask(services, [photo], query=f"threshold={threshold}")
+    assert (status, answer["error"]) == (422, "threshold must be a number from 0 to 1.")
+    assert services.asked == []
 
 
 def test_an_unknown_model_is_a_sentence(services: FakeServices, photo: bytes):

@@ -22,7 +22,7 @@ RESULT = Classification(
 
 
 def test_an_entry_is_small_and_says_what_the_card_said(tmp_path: Path) -> None:
-    photo = StoredPhoto(Image.new("RGB", (600, 200), "red"), (), "PNG", (600, 200), str(tmp_path / "a.png"))
+    photo = StoredPhoto(Image.new("RGB", (600, 200), "red"), (), "PNG", (600, 200), str(tmp_path / "a.png"), "a.png")
     entry = json.loads(entry_of(photo, RESULT, "flowers"))
     assert entry.pop("at") > 0
     thumb = base64.b64decode(entry.pop("thumb"))

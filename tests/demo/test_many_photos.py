@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from demo.classify.many import many_job, many_jobs
-from demo.classify.many.many_answers import THUMBNAIL_SIDE, answer_all
+from demo.classify.many.many_answers import THUMBNAIL_SIDE, answer_all, open_picture
 from demo.classify.many.many_job import ManyJob
 from demo.classify.many.many_jobs import KEEP_SECONDS, MOST_JOBS, ManyJobs
 from demo.classify.many.many_table.many_feed import make_ask
@@ -40,6 +40,7 @@ class Shades:
 
     def __init__(self) -> None:
         self.checkpoint = SimpleNamespace(preprocessing=SimpleNamespace(square=lambda image: image))
+        self.draft_size = 100  # px
         self.batches: list[int] = []
         self.gate, self.entered = threading.Event(), threading.Event()
         self.gate.set()
@@ -115,6 +116,15 @@ def ended(job: ManyJob) -> dict[str, Any]:
 
 
 # Rows
+
+
+@pytest.mark.parametrize(("needed", "decoded"), [(1100, 1200), (500, 600), (100, 300)])
+def test_a_large_jpeg_is_decoded_with_the_pixels_the_model_needs(model: Shades, needed: int, decoded: int):
+    stream = io.BytesIO()
+    Image.new("RGB", (1600, 1200), "gray").save(stream, "JPEG")
+    model.draft_size = needed
+    opened = open_picture(PictureFile(name="large.jpg", content=stream.getvalue()), model)  # type: ignore[arg-type]
+    assert min(opened.square.size) == decoded, "half and quarter sizes cost less, and nothing smaller than it needs"
 
 
 @pytest.mark.parametrize("count", [1, BATCH, 2 * BATCH + 3])

@@ -26,7 +26,7 @@ from demo.classify.sureness import (
 )
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.inference.classifier import Classification, Prediction
-from resnet_core.inference.evaluation import reliability
+from resnet_core.training.calibration import reliability
 from resnet_core.training.checkpoint import Checkpoint
 from resnet_core.training.unknown_score import Curve, UnknownScore
 
@@ -121,11 +121,14 @@ def test_how_often_such_answers_are_right_is_said_from_enough_pictures_only():
     def words(probability: float, rows: Any = ROWS, language: str = "en") -> str:
         return reliable_words(described(metrics={"reliability": rows}), answer(probability), language)
 
-    assert words(0.86) == "when it says so, it is right 9 times out of 10"
-    assert words(0.99) == "when it says so, it is right 19 times out of 20"
+    assert words(0.86) == "answers 80 to 90 % sure are right 9 times out of 10"
+    assert words(0.99) == "answers 90 to 100 % sure are right 19 times out of 20"
     assert words(0.3) == ""
     assert words(0.86, [[0.86, 0.9, LEAST_IN_A_BIN - 1]]) == ""
-    assert words(0.99, [[0.99, 1.0, 310]]) == "when it said so, it was right on all 310 val pictures"
+    assert (
+        words(0.99, [[0.99, 1.0, 310]])
+        == "all its answers to 310 pictures kept back that were 90 to 100 % sure were right"
+    )
     assert "10 次中有 9 次" in words(0.86, language="zh")
 
 
@@ -203,7 +206,7 @@ def test_the_diagram_has_a_dot_a_bin_where_it_belongs_and_says_the_same_in_words
     assert sizes == sorted(sizes)
     assert drawn.get("role") == "img"
     assert "86% sure: right 90% of the time (200 pictures)" in (drawn.get("aria-label") or "")
-    assert "On 540 val pictures its sureness is off by" in card
+    assert "On 540 pictures kept back its sureness is off by" in card
 
 
 def test_the_held_out_error_is_shown_where_it_is_known():

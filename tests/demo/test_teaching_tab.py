@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from demo.classify.nearest_section import Indexes, nearest_html
 from demo.classify.teaching.teaching_board import classroom as classroom_module
 from demo.classify.teaching.teaching_board import classrooms as classrooms_module
 from demo.classify.teaching.teaching_board.board_requests import make_answering
@@ -35,7 +36,7 @@ from resnet_core.data.rendered import render_flower
 from resnet_core.errors import DatasetError
 from resnet_core.inference.shelf import shelf_of
 from resnet_core.models.zoo import build_model
-from resnet_core.training.checkpoint import Checkpoint, save_checkpoint
+from resnet_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from resnet_core.training.config import TrainConfig
 
 SESSION, OTHER = "0123456789abcdef" * 2, "f" * 32
@@ -280,6 +281,20 @@ def test_a_zip_fills_all_classes_and_only_an_uploaded_one(ask: Any, tmp_path: Pa
     assert outside.exists()
 
 
+def test_folders_below_a_class_of_a_zip_are_bursts(
+    ask: Any, rooms: Classrooms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    path = tmp_path / "uploads" / "ab" / "pets.zip"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as opened:
+        for number, place in enumerate(("cats/monday", "cats/monday", "cats/tuesday", "dogs", "dogs")):
+            opened.writestr(f"{place}/{number}.png", png(number))
+    assert [each["bursts"] for each in ask("zip", path=str(path), name="pets.zip")["classes"]] == [2, 0]
+    groups = [example.group.partition("/")[2] for example in rooms.open(SESSION).examples()]
+    assert groups == ["pets.zip/cats/monday"] * 2 + ["pets.zip/cats/tuesday", "", ""]
+
+
 def test_the_scripts_know_every_word_they_say():
     import re
 
@@ -350,12 +365,24 @@ def test_teach_ask_and_promote(services: Services, small: str, rooms: Classrooms
     assert work.answer(photo, lesson.entry.name, "en").count("<li>") == 3
     frame = work.answer_camera([{"model": lesson.entry.name, "content": sent(flower("roses", 9))[0]["content"]}])
     assert sum(bar["share"] for bar in frame["bars"]) == pytest.approx(1, abs=1e-4)
+    classifier = services.classifier(lesson.entry.name)
+    nearest = Indexes(services).find(classifier, lambda *_: None, model=lesson.entry.name)
+    html = nearest_html(services, classifier, nearest, photo, "en")
+    assert "Compared with 16 of the pictures it was taught with" in html
+    assert "not on this machine" not in html
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(services, "local", False)
+        with pytest.raises(DatasetError, match="not on this machine"):
+            Indexes(services).find(classifier, lambda *_: None, model=lesson.entry.name)
+    own = shelf_of(services.store).path(lesson.entry.name)
     run, train, val = work.promote(SESSION, lesson.entry.name, "frozen")
     assert train + val == 16
     assert val >= 2
     config = run.config()
     assert (config.freeze, config.model) == ("layer3", "resnet20")
-    assert Path(config.init_from or "").is_file()
+    start, taught = (load_checkpoint(path)[1].state_dict() for path in (Path(config.init_from or ""), own))
+    assert torch.equal(start["conv1.weight"], taught["conv1.weight"])
+    assert not torch.equal(start["fc.weight"], taught["fc.weight"]), "its head has learned from the val pictures too"
     assert Path(config.dataset).is_relative_to(services.data_dir.resolve() / "taught")
     services.runner.stop(run.run_id)
     assert services.runner.wait(60)
@@ -410,6 +437,20 @@ def test_bursts_alone_are_not_judged_and_the_card_says_so(
         work.promote(SESSION, lesson.entry.name, "full")
 
 
+def test_another_title_or_an_emptied_board_leaves_the_earlier_model(
+    services: Services, small: str, rooms: Classrooms, room: Classroom
+):
+    work, shelf = TeachingWork(services, rooms), shelf_of(services.store)
+    fill(room, "roses", "tulips")
+    first = work.teach(SESSION, small, "garden A").entry
+    second = work.teach(SESSION, small, "garden B").entry
+    room.clear()
+    fill(room, "roses", "other")
+    third = work.teach(SESSION, small, "garden B").entry
+    assert third.title == "garden B 2"
+    assert {first.name, second.name, third.name} <= {entry.name for entry in shelf.list()}
+
+
 def test_teaching_again_replaces_the_own_model_and_no_others(services: Services, small: str, rooms: Classrooms):
     def titles() -> list[str]:
         return sorted(entry.title for entry in shelf.list() if entry.title.lower().startswith("pets"))
@@ -428,10 +469,10 @@ def test_teaching_again_replaces_the_own_model_and_no_others(services: Services,
     work.teach(SESSION, small, "Pets new")
     assert shelf.path(second.name).is_file()
 
-    run, _, _ = work.promote(SESSION, third := shelf.list()[0].name, "frozen")
+    run, _, _ = work.promote(SESSION, work.teach(SESSION, small, "Pets").entry.name, "frozen")
     services.runner.stop(run.run_id)
-    work.teach(SESSION, small, "Pets")
-    assert shelf.path(third).is_file()  # a training begins from it
+    assert work.teach(SESSION, small, "Pets").entry.title == "Pets"
+    assert Path(run.config().init_from or "").is_file(), "the training has a beginning of its own"
     assert services.runner.wait(60)
 
 

@@ -224,6 +224,14 @@ def test_a_small_picture_travels_exactly_and_a_large_one_small(tmp_path: Path):
     assert address.startswith("data:image/jpeg;base64,")
     with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as sent:
         assert sent.size == (512, 307)
+    for size, seen, expected in (
+        ((4000, 800), 192, (1536, 307)),
+        ((1600, 900), 192, (683, 384)),
+        ((90, 50), 192, (90, 50)),
+    ):
+        address = picture_address(Image.new("RGB", size, "red"), seen=seen)
+        with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as sent:
+            assert sent.size == expected
     flat = picture_address(Image.new("RGB", (1500, 900), "red"))
     assert flat.startswith("data:image/png")
     assert len(flat) < LARGEST_PNG
@@ -277,7 +285,7 @@ def test_a_section_opened_or_refreshed_while_it_works_follows_the_newest_photo(s
         with gr.Blocks() as page:
             photo, model = gr.State(None), gr.Dropdown(["flowers"], value="flowers")
             why_section(services, photo, model)
-            what_if_section(services, photo, model)
+            what_if_section(services, photo, model, gr.Textbox(""))
         return page
 
     page = asyncio.run(build())

@@ -237,11 +237,7 @@ def enlarge(visitor: Visitor, channel: int, channels: int, side: int) -> None:
     """Clicks a channel of the sheet and waits until it stands there large, with its number."""
     before = visitor.part("#maps-channel-picture img").get_attribute("src")
     x, y = point_of(channel, channels, side)
-    box = visitor.part("#maps-sheet img").evaluate(
-        "image => { const b = image.getBoundingClientRect(); const s = Math.min(b.width / image.naturalWidth,"
-        " b.height / image.naturalHeight); return { w: image.naturalWidth * s, h: image.naturalHeight * s,"
-        " left: (b.width - image.naturalWidth * s) / 2, top: (b.height - image.naturalHeight * s) / 2 }; }"
-    )
+    box = visitor.picture_box("#maps-sheet img")
     spot = {"x": box["left"] + x * box["w"], "y": box["top"] + y * box["h"]}
     visitor.part("#maps-sheet img").click(position=spot)
     expect(visitor.part("#maps-channel-facts")).to_contain_text(f"Channel {channel} of layer2")

@@ -50,7 +50,8 @@ def test_from_a_photo_to_a_channel_its_kernel_and_the_files(visitor: Visitor, ex
     visitor.choose("#maps-order", "strongest first")
     expect(sheet).not_to_have_attribute("src", str(before))
     strongest = int(re.findall(r"from channel (\d+) to", sheet.get_attribute("alt"))[0])
-    sheet.click(position={"x": 12, "y": 12})
+    box = visitor.picture_box("#maps-sheet img")
+    sheet.click(position={"x": box["left"] + 12, "y": box["top"] + 12})
     if strongest:
         expect(visitor.part("#maps-channel-facts")).to_contain_text(f"Channel {strongest} of conv1")
     expect(visitor.part("#maps-channel input")).to_have_value(str(strongest))

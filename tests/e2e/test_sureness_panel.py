@@ -34,8 +34,19 @@ def test_the_threshold_changes_the_verdict_at_once_and_only_here(visit: Callable
     expect(cost).to_contain_text(re.compile(r"Refuses \S+% of real photos .* lets \S+% of pictures of other things"))
     shipped = cost.inner_text()
 
+    visitor.page.get_by_role("button", name=re.compile("^What if")).click()
+    expect(visitor.part(".wi")).to_have_attribute("data-settled", "true")
+    visitor.page.wait_for_function("Number(document.querySelector('.wi').dataset.answers) > 0")
+    gone = "The network no longer knows what this is."
+    played = visitor.part(".wi-sentence")
+    turn = visitor.part(".wi-turn")
+    turn.evaluate("input => { input.value = 2; input.dispatchEvent(new Event('input')); }")
+    expect(played).to_contain_text(re.compile("(fell|rose) from|stays at"))
+    expect(played).not_to_contain_text(gone)
+
     set_threshold(visitor, 100)
     expect(headline).to_have_text(REFUSAL)
+    expect(played).to_contain_text(gone)
     expect(card).to_contain_text("below 100")
     expect(cost).to_contain_text("lets 0% of pictures of other things")
     other = visit()
@@ -44,6 +55,9 @@ def test_the_threshold_changes_the_verdict_at_once_and_only_here(visit: Callable
     set_threshold(visitor, 0)
     expect(headline).to_have_text(flower)
     expect(cost).to_contain_text("Refuses 0% of real photos")
+    expect(played).not_to_contain_text(gone)
+    set_threshold(visitor, 100)
+    expect(played).to_contain_text(gone)
     visitor.part("#sure-reset").click()
     expect(card).to_contain_text("below 50")
     expect(visitor.part("#sure-threshold input[type=number]")).to_have_value("50")
@@ -51,5 +65,6 @@ def test_the_threshold_changes_the_verdict_at_once_and_only_here(visit: Callable
 
     diagram = visitor.page.get_by_role("img", name=re.compile(r"^Is it right as often as it claims\? \d+% sure: right"))
     expect(diagram).to_be_visible()
+    expect(played).not_to_contain_text(gone)
     visitor.page.set_viewport_size({"width": 390, "height": 800})
     assert visitor.sideways() <= 0

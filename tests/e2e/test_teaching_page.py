@@ -102,6 +102,35 @@ def test_two_classes_of_cifar_pictures_are_taught_and_told_apart(
     visitor.choose("#classify-model", "planes and frogs")
 
 
+def test_a_folder_and_a_dropped_zip_fill_classes_and_bursts(
+    visit: Callable[..., Visitor], examples: list[Path], tmp_path: Path
+):
+    for number, place in enumerate(("cat/monday", "cat/tuesday", "dog", "dog")):
+        target = tmp_path / "pets" / place / f"{number}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(examples[number].read_bytes())
+    (tmp_path / "pets" / "notes.txt").write_text("no picture")
+    visitor = visit()
+    board = open_part(visitor)
+    visitor.part("#teach-board .tb-folder").set_input_files(tmp_path / "pets")
+    expect(board).to_have_attribute("data-pictures", "4")
+    cards = visitor.part("#teach-board .tb-class")
+    assert cards.locator(".tb-name").evaluate_all("inputs => inputs.map(input => input.value)") == ["cat", "dog"]
+    expect(cards.nth(0)).to_have_attribute("data-bursts", "2")
+    expect(cards.nth(1)).to_have_attribute("data-bursts", "0")
+    expect(visitor.part("#teach-board .tb-said")).to_contain_text("1 files of the folder are no pictures")
+
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as packed:
+        for number in range(4):
+            packed.write(examples[number], f"more/{('fish', 'bird')[number % 2]}/{number}.png")
+    visitor.let_fall("#teach-board .tb", tmp_path / "more.zip")
+    expect(board).to_have_attribute("data-classes", "4")
+    visitor.let_fall("#teach-board .tb", examples[0])
+    expect(visitor.part("#teach-board .tb-said")).to_contain_text("Drop pictures onto the card of their class")
+    visitor.let_fall("#teach-board .tb-class >> nth=0", examples[3])
+    expect(board).to_have_attribute("data-pictures", "9")
+
+
 def test_a_burst_of_the_camera_arrives_as_one_group_and_the_camera_asks(
     visit: Callable[..., Visitor], examples: list[Path]
 ):

@@ -1,5 +1,6 @@
 """A person with a browser: a window of one's own, and note of everything the browser complains about."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,18 @@ from playwright.sync_api import expect
 
 PATIENCE = 90_000  # ms; a busy machine with two cores answers late, never wrongly
 expect.set_options(timeout=PATIENCE)
+
+LET_FALL = """(node, files) => {
+  const transfer = new DataTransfer();
+  for (const { name, content } of files) {
+    const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+    const type = name.endsWith(".zip") ? "application/zip" : "image/png";
+    transfer.items.add(new File([bytes], name, { type }));
+  }
+  for (const kind of ["dragover", "drop"]) {
+    node.dispatchEvent(new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: transfer }));
+  }
+}"""
 
 
 class Visitor:
@@ -50,6 +63,11 @@ class Visitor:
         chosen = [file if isinstance(file, dict) else str(file) for file in files]
         self.page.locator(f"{box} input[type=file]").set_input_files(chosen)  # type: ignore[arg-type]
 
+    def let_fall(self, place: str, *files: Path) -> None:
+        """Drops files onto a place as the mouse does."""
+        told = [{"name": file.name, "content": base64.b64encode(file.read_bytes()).decode()} for file in files]
+        self.page.locator(place).evaluate(LET_FALL, told)
+
     def fill(self, box: str, text: str) -> None:
         """Types into a field."""
         self.page.locator(f"{box} input, {box} textarea").first.fill(text)
@@ -58,6 +76,17 @@ class Visitor:
         """Picks from a dropdown by what it says."""
         self.page.locator(f"{box} input").click()
         self.page.get_by_role("option", name=title, exact=True).click()
+
+    def picture_box(self, image: str) -> dict[str, float]:
+        """Where the pixels of a loaded picture stand in its element, which may be wider or higher: left, top, w, h."""
+        found = self.page.locator(image)
+        expect(found).to_have_js_property("complete", True)  # what has no pixels yet has no size and cannot be clicked
+        box: dict[str, float] = found.evaluate(
+            "image => { const b = image.getBoundingClientRect(); const s = Math.min(b.width / image.naturalWidth,"
+            " b.height / image.naturalHeight); return { w: image.naturalWidth * s, h: image.naturalHeight * s,"
+            " left: (b.width - image.naturalWidth * s) / 2, top: (b.height - image.naturalHeight * s) / 2 }; }"
+        )
+        return box
 
     def sideways(self) -> int:
         """How many pixels the page can be scrolled sideways."""

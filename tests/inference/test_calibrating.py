@@ -16,11 +16,11 @@ from resnet_core.data.datasets import DatasetSpec, folder_dataset
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.errors import DatasetError
 from resnet_core.inference import gathering
-from resnet_core.inference.calibrating import calibrate, held_out_probabilities, without_source
+from resnet_core.inference.calibrating import calibrate, without_source
 from resnet_core.inference.classifier import Classifier
-from resnet_core.inference.evaluation import expected_calibration_error
 from resnet_core.inference.gathering import Gathered, find_others, gather
 from resnet_core.models.zoo import build_model
+from resnet_core.training.calibration import expected_calibration_error, held_out_probabilities
 from resnet_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from resnet_core.training.unknown_score import THRESHOLD
 

@@ -15,8 +15,9 @@ from resnet_core.data.datasets import DatasetSpec, folder_dataset, rendered_flow
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.errors import DatasetError
 from resnet_core.inference.classifier import Classifier
-from resnet_core.inference.evaluation import evaluate, expected_calibration_error, reliability, score
+from resnet_core.inference.evaluation import evaluate, score
 from resnet_core.models.zoo import build_model
+from resnet_core.training.calibration import expected_calibration_error, reliability
 from resnet_core.training.checkpoint import Checkpoint
 
 NAMES = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
@@ -122,6 +123,19 @@ def test_score_by_hand() -> None:
         ("b", 2, 0.5, 1.0),
         ("c", 1, 1.0, 1.0),
     ]
+
+
+def test_the_held_out_error_is_that_of_the_network_not_of_the_temperature_it_came_with() -> None:
+    generator = torch.Generator().manual_seed(5)
+    logits = torch.randn(600, 4, generator=generator) * 2
+    targets = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+    told = [score((logits / warmth).softmax(1), targets, tuple("abcd")) for warmth in (0.2, 1.0, 5.0)]
+    assert told[0].ece > 0.1
+    assert told[2].ece > 0.1
+    for scores in told:
+        assert scores.ece_held_out == pytest.approx(told[1].ece_held_out, abs=2e-3)
+        assert scores.ece_held_out < 0.06
+    assert told[0].to_json()["ece_held_out"] == told[0].ece_held_out
 
 
 def test_a_class_without_pictures_or_answers_divides_by_nothing() -> None:

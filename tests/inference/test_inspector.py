@@ -229,7 +229,7 @@ def test_another_architecture_is_said_in_one_line():
         network = torchvision.models.wide_resnet50_2(weights=None)
     fits = find_fits({name: tuple(tensor.shape) for name, tensor in network.state_dict().items()})
     assert [fit.title for fit in fits] == ["ResNet-50"]
-    assert misfit_sentence("wide.pth", fits) == (
+    assert misfit_sentence("wide.pth", fits, {}) == (
         "“wide.pth” fits no network here; the nearest is ResNet-50: 144 of 320 tensors match, 176 with another shape "
         "(layer1.0.conv1.weight is 128×64×1×1, the network needs 64×64×1×1)."
     )
@@ -266,9 +266,19 @@ def test_what_is_off_is_named(stored: Store, shelf: ModelShelf, change: Callable
     assert shelf.list() == ()
 
 
+def test_a_list_of_another_number_of_classes_in_the_file_is_left_and_told(tmp_path: Path):
+    state = {key: tensor.clone().contiguous() for key, tensor in small().state_dict().items()}
+    save_file(state, tmp_path / "theirs.safetensors", metadata={"class_names": '["only", "two"]'})
+    found = inspect_weights(open_foreign(tmp_path / "theirs.safetensors", scratch=tmp_path))
+    assert found.problem is None
+    assert found.class_names_from == "miscounted"
+    assert found.class_names == tuple(f"class {number}" for number in range(found.num_classes or 0))
+
+
 def test_a_network_of_another_kind_is_no_resnet(stored: Store):
     found = inspect_weights(stored(torchvision.models.squeezenet1_0(weights=None).state_dict()))
     assert "is no ResNet this app knows" in problem(found)
+    assert "it holds classifier.1.bias [1000], classifier.1.weight [1000, 512, 1, 1], " in problem(found)
     assert found.fits == ()
 
 
@@ -323,7 +333,7 @@ def own(tmp_path: Path) -> Iterator[Path]:
         preprocessing=Preprocessing(resize=73, crop=64),
         temperature=1.5,
         unknown_threshold=0.2,
-        metrics={"val_top1": 0.9},
+        metrics={"val_top1": 0.9, "val_recall": {"a": 0.8, "b": 1.0}},
     )
     save_checkpoint(path, described, model.state_dict(), half=True)
     return path
@@ -346,6 +356,12 @@ def test_what_was_fitted_to_other_pictures_is_dropped_with_them(own: Path, tmp_p
     assert checkpoint.preprocessing == Preprocessing(resize=110, crop=96)
     assert checkpoint.class_names == tuple("vwxyz")
     assert (checkpoint.temperature, checkpoint.unknown_threshold) == (1.0, None)
+    assert checkpoint.metrics == {}
+
+
+def test_other_class_names_keep_what_was_measured_under_the_new_ones(own: Path, tmp_path: Path, shelf: ModelShelf):
+    checkpoint, _ = adopted(open_foreign(own, scratch=tmp_path), shelf, Wishes(class_names=tuple("vwxyz")))
+    assert checkpoint.metrics == {"val_top1": 0.9, "val_recall": {"v": 0.8, "w": 1.0}}
 
 
 def test_a_flipped_bit_in_our_own_file_is_noticed(own: Path, tmp_path: Path):

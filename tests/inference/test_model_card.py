@@ -126,6 +126,32 @@ def test_refusals_are_told_with_their_cost(bare: Source) -> None:
     assert "It always names one of its classes" not in card
 
 
+def test_a_taught_model_tells_its_pictures_its_body_and_how_it_was_judged(bare: Source) -> None:
+    taught = {"from": "flowers", "counts": {"<b>cat</b>": 12, "dog": 9}, "judged_by": "cross-validation"}
+    metrics = {"val_top1": 0.9, "val_top1_low": 0.71, "val_top1_high": 0.97, "n_val": 21}
+    card = model_card(with_checkpoint(bare, training={"taught": taught}, metrics=metrics))
+    assert "on 21 validation pictures, each kept back once in turn." in card
+    assert "between 71.0% and 97.0%" in card
+    assert "body of “flowers” with so many pictures: " + plain("<b>cat</b>") + " 12, dog 9." in card
+
+
+def test_nonsense_about_its_making_is_left_out(bare: Source) -> None:
+    training = {"taught": "yes", "adopted_from": ["x"]}
+    card = model_card(with_checkpoint(bare, training=training, metrics={"val_top1": 0.9, "n_val": 3}))
+    assert "Taught to" not in card
+    assert "from elsewhere" not in card
+
+
+def test_an_adopted_model_names_its_file_and_a_judged_one_its_classes(bare: Source) -> None:
+    metrics = {"val_recall": {"a": 0.5, "b": 1.0}}
+    card = model_card(with_checkpoint(bare, training={"adopted_from": {"file": "x|y.pth"}}, metrics=metrics))
+    assert plain("x|y.pth") in card
+    assert "Found of each class: a 50.0%, b 100.0%." in card
+    assert "Found of each class" not in model_card(
+        with_checkpoint(bare, metrics=metrics), scores=some_scores(("a", "b", "c", "d"))
+    )
+
+
 def test_many_classes_are_cut_short(bare: Source) -> None:
     names = tuple(f"kind {index}" for index in range(250))
     card = model_card(with_checkpoint(bare, class_names=names))
@@ -133,8 +159,13 @@ def test_many_classes_are_cut_short(bare: Source) -> None:
     assert "kind 100," not in card
 
 
+@pytest.mark.parametrize(("transparent", "threshold"), [(False, None), (True, 0.001), (False, 0.999)])
 def test_the_lines_shown_for_onnx_do_what_they_say(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    transparent: bool,
+    threshold: float | None,
 ) -> None:
     network = small_network("resnet8", {})
     checkpoint = Checkpoint(
@@ -142,15 +173,24 @@ def test_the_lines_shown_for_onnx_do_what_they_say(
         architecture_arguments={"num_classes": 7, "width": 8},
         class_names=tuple("abcdefg"),
         preprocessing=Preprocessing(resize=44, crop=40),
+        unknown_threshold=threshold,
     )
     source = Source(name="small", checkpoint=checkpoint, network=network)
     lines = re.search(r"```python\n(.+?)```", model_card(source, format="onnx"), re.DOTALL)
     assert lines is not None
     export_model(source, tmp_path / "MODEL.onnx", format="onnx")
     photo = tmp_path / "photo.jpg"
-    render_flower("tulips", 1, size=96).crop((0, 0, 96, 70)).save(photo, quality=95)
+    flower = render_flower("tulips", 1, size=400).crop((0, 0, 400, 290))
+    if transparent:
+        flower.putalpha(flower.convert("L"))
+    flower.save(photo, "PNG" if transparent else "JPEG")
     monkeypatch.chdir(tmp_path)
     exec(compile(lines.group(1), "card", "exec"), {})
-    name, probability = capsys.readouterr().out.split()
-    best = Classifier(checkpoint, network, engine="plain").classify(read_image(photo)).predictions[0]
+    *refusal, told = capsys.readouterr().out.splitlines()
+    name, probability = told.split()
+    classifier = Classifier(checkpoint, network, engine="plain")
+    answer = classifier.classify(read_image(photo, draft_size=classifier.draft_size))
+    best = answer.predictions[0]
     assert (name, float(probability)) == (best.label, pytest.approx(best.probability, abs=1e-4))
+    assert answer.unknown is (threshold == 0.999)
+    assert refusal == (["I do not know this; nearest:"] if answer.unknown else [])

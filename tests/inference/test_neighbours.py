@@ -14,10 +14,10 @@ from torch.nn.functional import cosine_similarity
 from resnet_core.data.datasets import DatasetSpec, folder_dataset, load_dataset, rendered_flowers
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.errors import CheckpointError, ConfigError, DatasetError, ModelError
-from resnet_core.inference import neighbours
+from resnet_core.inference import neighbour_index, neighbours
 from resnet_core.inference.classifier import Classifier
+from resnet_core.inference.neighbour_index import NeighbourIndex
 from resnet_core.inference.neighbours import (
-    NeighbourIndex,
     load_neighbours,
     photo_features,
     pooled_features,
@@ -165,12 +165,12 @@ def test_a_cache_that_cannot_be_written_costs_time_only(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(neighbours, "replacing", full)
+    monkeypatch.setattr(neighbour_index, "replacing", full)
     assert len(load_neighbours(classifier, rendered_flowers(train=1, val=1, size=56), root=tmp_path)) == 5
 
 
 def test_old_files_go_and_the_newest_stays(classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(neighbours, "FILES_KEPT", 2)
+    monkeypatch.setattr(neighbour_index, "FILES_KEPT", 2)
     folder = tmp_path / "neighbours"
     for count in (1, 2, 3):
         before = set(folder.glob("*.npz"))

@@ -386,7 +386,9 @@ def test_the_api_of_an_app_that_runs_is_asked_for_every_class(api: Api, tmp_path
 REFUSALS: dict[str, tuple[tuple[int, bytes], str]] = {
     "a password": ((401, b'{"error": "Not authenticated"}'), "asks for a password"),
     "a sentence": ((422, '{"error": "There is no model “x”."}'.encode()), "There is no model “x”."),
-    "a page": ((500, b"<html>"), "status 500"),
+    "a page": ((404, b"<html>"), "status 404"),
+    "a proxy": ((502, b"<html>"), "status 502"),
+    "a crowd": ((503, b'{"error": "30 people are waiting."}'), "30 people are waiting"),
     "no JSON": ((200, b"<html>"), "nothing of ours"),
 }
 
@@ -400,6 +402,15 @@ def test_an_api_that_does_not_answer_is_told_and_does_not_count(case: str, api: 
     assert checked.agrees
     assert checked.compared[0].difference is None
     assert words in checked.compared[0].cause
+
+
+def test_an_api_that_breaks_does_not_agree(api: Api, tmp_path: Path) -> None:
+    api.reply = 500, b"<html>"
+    source = Source(name="x", checkpoint=api.classifier.checkpoint, network=api.classifier.model)
+    checked = verify(source, [Way(name="api", ask=ask_api(api.url, "x", NAMES))], write_test_pictures(tmp_path))
+    assert not checked.agrees
+    assert checked.compared[0].cause == "The app failed (status 500); see its log."
+    assert checked.to_json()["ways"][0]["difference"] is None
 
 
 def test_addresses_that_are_none_are_refused(api: Api, tmp_path: Path) -> None:

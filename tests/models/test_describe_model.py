@@ -1,6 +1,8 @@
 """The layer table against hand counts, torch's own flop counter and networks that cannot run."""
 
 import copy
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -254,3 +256,36 @@ def snapshot(model: nn.Module) -> tuple[Any, ...]:
     hooks = [(len(module._forward_hooks), len(module._forward_pre_hooks)) for module in modules]
     devices = [str(parameter.device) for parameter in model.parameters()]
     return flags, hooks, devices, copy.deepcopy(dict(model.state_dict()))
+
+
+class CountsItsPictures(nn.Module):
+    """Flattens as many do, which a batch of no pictures would not survive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.fc = nn.Linear(4 * 36, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.fc(x.view(x.size(0), -1))
+
+
+def test_a_foreign_network_that_counts_its_pictures_is_described() -> None:
+    assert describe(CountsItsPictures(), 8).output_shape == (2,)
+
+
+def test_describing_takes_no_memory_for_weights() -> None:
+    script = (
+        "import resource, torch\nfrom resnet_core.training.hollow import build_hollow\n"
+        "from resnet_core.models.describe import describe\n"
+        "model = build_hollow('resnet18', num_classes=5, width=512)\n"
+        "describe(build_hollow('resnet18', num_classes=5), 64)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\ntable = describe(model, 224)\n"
+        "print(table.parameters, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    parameters, kilobytes = map(int, ended.stdout.split())
+    assert parameters > 700_000_000
+    assert kilobytes < 50_000, "one convolution of it has 600 MB"

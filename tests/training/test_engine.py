@@ -394,6 +394,57 @@ def test_a_loss_that_is_not_a_number_stops_before_the_update(
     assert keeper.saved == ["best", "last"], "epoch 1 is kept"
 
 
+@pytest.mark.parametrize("clip_norm", [0.0, 1.0])
+def test_a_gradient_that_is_not_a_number_stops_before_the_update(
+    clip_norm: float, quick: Quick, tiny_flowers: DatasetSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of that step is fine: only the way back overflows."""
+    taken: list[dict[str, torch.Tensor]] = []
+    step = Session._step
+
+    def weights(session: Session) -> dict[str, torch.Tensor]:
+        return {name: p.detach().clone() for name, p in session.model.named_parameters()}
+
+    def overflowing(self: Session, batch: Any) -> None:
+        if self.position.step != 7:
+            return step(self, batch)
+        taken.append(weights(self))
+        hook = self.model.fc.weight.register_hook(lambda gradient: gradient * float("inf"))  # type: ignore[union-attr, operator]
+        try:
+            step(self, batch)
+        finally:
+            hook.remove()
+            taken.append(weights(self))
+
+    monkeypatch.setattr(Session, "_step", overflowing)
+    keeper = Keeper()
+    ended = ending(list(fit(quick(clip_norm=clip_norm), tiny_flowers, saver=keeper)))
+    assert ended.status == "failed"
+    assert ended.reason.startswith("The gradient is no longer a number at step 8;")
+    assert same_weights(*taken), "the weights are those before the bad step"
+    assert keeper.saved == ["best", "last"], "epoch 1 is kept"
+
+
+@pytest.mark.parametrize("act", [Control.pause, Control.stop])
+def test_weights_that_are_no_numbers_never_replace_a_saved_state(
+    act: Callable[[Control], None], quick: Quick, tiny_flowers: DatasetSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where nobody looks at the loss of every step: a pause or stop comes before the ruin is noticed."""
+    step, control, keeper = Session._step, Control(), Keeper()
+
+    def ruinous(self: Session, batch: Any) -> None:
+        step(self, batch)
+        if self.position.step == 7:
+            torch.nn.init.constant_(self.model.fc.bias, float("nan"))  # type: ignore[union-attr, arg-type]
+            act(control)
+
+    monkeypatch.setattr(Session, "_step", ruinous)
+    ended = ending(list(fit(quick(), tiny_flowers, saver=keeper, control=control)))
+    assert ended.status == "failed"
+    assert ended.reason.startswith("A weight is no longer a number at step 7;")
+    assert keeper.saved == ["best", "last"], "epoch 1 can still be gone on from"
+
+
 def test_a_huge_learning_rate_never_leaves_a_best_model_of_nans(quick: Quick, tiny_flowers: DatasetSpec) -> None:
     class Finite(KeepNothing):
         def save_best(self, session: Session, validation: Validation) -> None:

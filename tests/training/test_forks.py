@@ -238,6 +238,12 @@ def test_damaged_and_foreign_states_are_a_sentence(runner: Runner, store: RunSto
     (mine.folder / "kept" / "epoch-0002.pt").write_bytes(b"PK\x03\x04 half a file")
     with pytest.raises(RunError, match="damaged and cannot be taken up; branch off from one of its kept epochs"):
         runner.fork(parent.run_id, 2)
+    content = bytearray(mine.kept_state(4).read_bytes())
+    content[len(content) // 2] ^= 1  # torch would load it without a word
+    mine.kept_state(4).unlink()
+    (mine.folder / "kept" / "epoch-0004.pt").write_bytes(content)
+    with pytest.raises(RunError, match="damaged and cannot be taken up"):
+        runner.fork(parent.run_id, 4)
     state = torch.load(mine.kept_state(3), weights_only=True)
     torch.save(state | {"state_version": 99}, mine.folder / "kept" / "epoch-0003.pt")
     with pytest.raises(RunError, match="newer version"):

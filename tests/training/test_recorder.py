@@ -57,7 +57,11 @@ def test_a_whole_training_on_disk(run: Run, quick: Callable[..., TrainConfig], t
     assert checkpoint.training["config"]["model"] == "resnet20"
     assert checkpoint.class_names == tiny_flowers.class_names
     last = [event for event in run.events() if event["event"] == "EpochEnded"][-1]
-    assert checkpoint.metrics == {"val_top1": last["val_top1"], "val_loss": last["val_loss"], "n_val": 10}
+    told = {"val_top1": last["val_top1"], "val_loss": last["val_loss"], "n_val": 10}
+    assert {name: checkpoint.metrics[name] for name in told} == told
+    assert sum(count for _, _, count in checkpoint.metrics["reliability"]) == 10
+    assert 0 <= checkpoint.metrics["val_ece_held_out"] <= 1
+    assert 0.2 <= checkpoint.temperature <= 5
 
 
 def test_the_best_file_answers_as_validation_did(

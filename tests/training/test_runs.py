@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from resnet_core.errors import RunError
+from resnet_core.processes import ALIVE
+from resnet_core.training import runs
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.event_log import EventLog
 from resnet_core.training.runs import Run, RunStore, process_started
@@ -182,6 +184,16 @@ def test_another_host_is_judged_by_its_heartbeat(run: Run) -> None:
     beat(run, 1, host="gpu-server", started="1", time=time.time() - 5)
     assert run.status() == "running"
     beat(run, 1, host="gpu-server", started="1", time=time.time() - 3600)
+    assert run.status() == "interrupted"
+
+
+def test_where_no_start_time_is_told_a_silent_owner_is_dead(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS: after a restart of the machine some other process may have the number."""
+    monkeypatch.setattr(runs, "process_started", lambda pid: ALIVE)
+    tell(run, "RunStarted")
+    beat(run, started=ALIVE)
+    assert run.status() == "running"
+    beat(run, started=ALIVE, time=time.time() - 3600)
     assert run.status() == "interrupted"
 
 

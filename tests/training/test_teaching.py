@@ -20,6 +20,7 @@ from resnet_core.data.rendered import render_flower
 from resnet_core.errors import ConfigError, DatasetError, ImageError, ModelError
 from resnet_core.models.zoo import build_model
 from resnet_core.training.bursts import deal_folds, find_groups, thumbnail
+from resnet_core.training.calibration import cautious_temperature
 from resnet_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.examples import (
@@ -32,10 +33,10 @@ from resnet_core.training.examples import (
     tidy_label,
 )
 from resnet_core.training.head import DECAYS, SAFE_DECAY, Lesson, choose_decay, fit_head, head_path, split
-from resnet_core.training.judging import cautious_temperature, judge, wilson
+from resnet_core.training.judging import judge, wilson
 from resnet_core.training.looking import Backbone, Look, LookMemory, look_at, make_backbone
-from resnet_core.training.promotion import WAYS, fine_tuning_settings, write_dataset
-from resnet_core.training.teaching import gather, teach
+from resnet_core.training.promotion import WAYS, fine_tuning_settings, val_pictures, write_dataset
+from resnet_core.training.teaching import Material, gather, save_start, teach
 
 NAMES = ("daisy", "roses", "tulips")
 
@@ -289,11 +290,21 @@ def test_the_interval_is_wilsons(right: float, count: int, low: float, high: flo
     assert wilson(right, count) == pytest.approx((low, high), abs=2e-4)
 
 
+def test_frames_of_a_burst_are_one_case_of_how_sure_answers_may_be():
+    """Twenty copies of a picture that is answered rightly are no twenty right answers."""
+    groups = torch.cat([torch.arange(10), torch.full((20,), 10)])
+    told = judge(lesson(n=30, classes=2, groups=groups, gap=4), seed=0)
+    assert told is not None
+    assert told.n == 30
+    assert sum(bin.count for bin in told.calibration.reliability) <= 12  # the burst holds both classes
+
+
 def test_ten_right_answers_out_of_ten_do_not_make_sure_of_everything():
     logits = torch.eye(2, dtype=torch.float64).repeat(5, 1) * 30
     targets = torch.arange(10) % 2
-    sure = torch.softmax(logits / cautious_temperature(logits, targets), 1).max()
-    assert sure == pytest.approx(1 - 1 / 12, abs=0.05) or cautious_temperature(logits, targets) == pytest.approx(5.0)
+    temperature = cautious_temperature(logits, targets)
+    sure = torch.softmax(logits / temperature, 1).max()
+    assert sure == pytest.approx(1 - 1 / 12, abs=0.05) or temperature == pytest.approx(5.0, rel=1e-3)
     true = torch.distributions.Categorical(logits=torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)))
     drawn = torch.multinomial(true.probs, 1, generator=torch.Generator().manual_seed(1))[:, 0]
     assert cautious_temperature(2 * true.logits.double(), drawn) == pytest.approx(2.0, abs=0.2)
@@ -470,7 +481,7 @@ def test_folder_names_are_safe_everywhere_and_all_different():
 def test_the_promoted_folder_holds_every_picture_once_and_splits_no_group(backbone: Backbone, tmp_path: Path):
     bursts = [flower(name, index, group=f"{name}{index // 4}") for name in NAMES for index in range(16)]
     material = gather(bursts, backbone, LookMemory())
-    folder = write_dataset(material, tmp_path / "taught")
+    folder = write_dataset(material, tmp_path / "taught", val_pictures(material))
     dataset = load_dataset(str(folder), data_dir=tmp_path)
     assert dataset.class_names == NAMES
     assert len(dataset.train) + len(dataset.val) == 48
@@ -485,11 +496,90 @@ def test_the_promoted_folder_holds_every_picture_once_and_splits_no_group(backbo
     assert sorted(path.name for path in tmp_path.iterdir()) == ["taught"]
 
 
-def test_a_promotion_that_could_keep_nothing_back_is_refused(backbone: Backbone, tmp_path: Path):
+def bursts_of(*classes: list[int]) -> Material:
+    """Nothing but labels and groups: one list of group sizes a class."""
+    targets, groups, group = [], [], 0
+    for index, sizes in enumerate(classes):
+        for size in sizes:
+            targets += [index] * size
+            groups += [group] * size
+            group += 1
+    return Material(
+        class_names=tuple(f"class {index}" for index in range(len(classes))),
+        examples=(),
+        looks=(),
+        targets=torch.tensor(targets),
+        groups=torch.tensor(groups),
+        left_out=(),
+        notes=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("classes", "judged"),
+    [
+        (([30], [20, 20]), [0, 20]),
+        (([60], [30, 30], [30, 30]), [0, 30, 30]),
+        (([20, 20], [20, 20]), [20, 20]),
+        (([20, 20],) * 5, [20] * 5),
+        (([1] * 20, [1] * 10), [4, 2]),
+        (([1, 1, 30, 30], [8] * 5), [2, 8]),
+    ],
+)
+def test_every_class_that_can_be_is_judged_after_a_promotion(classes: tuple[list[int], ...], judged: list[int]):
+    material = bursts_of(*classes)
+    val = val_pictures(material)
+    assert [int(val[material.targets == index].sum()) for index in range(len(classes))] == judged
+
+
+@hypothesis_settings(max_examples=100, deadline=None)
+@given(
+    classes=st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=8), min_size=2, max_size=6),
+    shared=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_a_promotion_splits_no_group_and_leaves_something_of_each_class(
+    classes: list[list[int]], shared: bool, seed: int
+):
+    material = bursts_of(*classes)
+    if shared:  # near-copies in two classes: their groups are one
+        groups = material.groups.clone()
+        groups[groups == groups.max()] = 0
+        material = replace(material, groups=groups)
+    try:
+        val = val_pictures(material, seed=seed)
+    except DatasetError:
+        assert all(len(sizes) == 1 for sizes in classes) or shared
+        return
+    assert val.any()
+    for group in range(int(material.groups.max()) + 1):
+        assert len(torch.unique(val[material.groups == group])) <= 1
+    for index, sizes in enumerate(classes):
+        assert not val[material.targets == index].all()
+        if not shared:
+            assert bool(val[material.targets == index].any()) is (len(sizes) > 1)
+
+
+def test_a_promoted_training_begins_with_a_head_that_never_saw_what_judges_it(backbone: Backbone, tmp_path: Path):
+    material = gather([flower(name, index) for name in NAMES for index in range(10)], backbone, LookMemory())
+    val = val_pictures(material)
+    lied_to = material.targets.clone()
+    lied_to[val] = (lied_to[val] + 1) % len(NAMES)
+    for name, targets in (("honest", material.targets), ("lied", lied_to)):
+        save_start(replace(material, targets=targets), backbone, val, tmp_path / name)
+    (checkpoint, honest), (_, lied) = (load_checkpoint(tmp_path / name) for name in ("honest", "lied"))
+    assert checkpoint.class_names == NAMES
+    for name, tensor in honest.state_dict().items():
+        assert torch.equal(tensor, lied.state_dict()[name]), name
+    save_start(replace(material, targets=lied_to), backbone, torch.zeros_like(val), tmp_path / "all")
+    seen = load_checkpoint(tmp_path / "all")[1].state_dict()["fc.weight"]
+    assert not torch.equal(seen, honest.state_dict()["fc.weight"])
+
+
+def test_a_promotion_that_could_keep_nothing_back_is_refused(backbone: Backbone):
     material = gather([flower(name, i, group=name) for name in NAMES for i in range(4)], backbone, LookMemory())
     with pytest.raises(DatasetError, match="nothing could be kept back"):
-        write_dataset(material, tmp_path / "taught")
-    assert list(tmp_path.iterdir()) == []
+        val_pictures(material)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from demo.desk import BATCH, Desk
-from demo.photo import DRAFT_SIZE
 from resnet_core.data.picture_files import PictureFile
 from resnet_core.errors import DeviceError, ImageError, ResNetLabError
 
@@ -37,7 +36,7 @@ class OpenedPicture:
 
 def open_picture(file: PictureFile, classifier: "Classifier", *, thumbnail: bool = False) -> OpenedPicture:
     """The picture of a file, ready for `answer_together`. Raises ImageError."""
-    photo = file.read(draft_size=DRAFT_SIZE)
+    photo = file.read(draft_size=max(classifier.draft_size, THUMBNAIL_SIDE))
     return OpenedPicture(
         square=classifier.checkpoint.preprocessing.square(photo.image),
         thumbnail=small_jpeg(photo.image, THUMBNAIL_SIDE) if thumbnail else b"",

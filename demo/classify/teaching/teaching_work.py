@@ -22,7 +22,6 @@ from demo.text import say
 from resnet_core.data.image_gate import visible_text
 from resnet_core.data.images import ReadImage, read_image
 from resnet_core.errors import CheckpointError, DatasetError, ResNetLabError
-from resnet_core.inference.catalog import checkpoint_path
 from resnet_core.inference.shelf import PREFIX, ModelEntry, ModelShelf, shelf_of
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class TeachingWork:
 
     def teach(self, session: object, model: str, title: str, *, progress: Progress | None = None) -> Lesson:
         """Teaches the session's classes to a copy of `model` and puts it on the shelf. Raises ResNetLabError."""
-        from resnet_core.inference.taught import refusing_unknown
+        from resnet_core.inference.taught import refusing_unknown, remember_pictures
         from resnet_core.training.teaching import teach
 
         room = self.rooms.open(session)
@@ -75,15 +74,20 @@ class TeachingWork:
         )
         checkpoint = refusing_unknown(taught, in_turn=self.services.desk.run)
         entry = self._store(room, checkpoint, taught.state_dict, visible_text(title)[:MAX_TITLE])
+        if self.services.local:  # on a server others would see them
+            with contextlib.suppress(CheckpointError):  # removed from another window in this moment
+                remember_pictures(taught, shelf_of(self.services.store).pictures(entry.name))
         return Lesson(entry=entry, report=taught.report, refuses_unknown=checkpoint.unknown is not None)
 
     def _store(self, room: Classroom, checkpoint: Checkpoint, weights: dict[str, Tensor], title: str) -> ModelEntry:
-        """Puts the model on the shelf in place of the one these classes had before."""
-        shelf, old = shelf_of(self.services.store), room.taught()
+        """Puts the model on the shelf, in place of the one that was taught here before under the same title."""
+        shelf = shelf_of(self.services.store)
+        mark, _, old_title = room.taught().partition("|")
+        old = mark if old_title == title.casefold() else ""
         others = [entry.title for entry in shelf.list() if _mark(shelf, entry.name) != old]
         entry = shelf.add(checkpoint, weights, name=_free_title(title, others))
         try:
-            old = room.note_taught(_mark(shelf, entry.name))
+            room.note_taught(f"{_mark(shelf, entry.name)}|{title.casefold()}")
         except DatasetError:  # the disk is full: the model is there, only not replaced next time
             log.warning("could not note which model was taught", exc_info=True)
             return entry
@@ -95,26 +99,27 @@ class TeachingWork:
     def promote(self, session: object, model: str, way: str) -> tuple[Run, int, int]:
         """Writes the pictures as a data set and starts a training from the taught model; (run, train, val pictures)."""
         from resnet_core.training.presets import make_config
-        from resnet_core.training.promotion import fine_tuning_settings, write_dataset
-        from resnet_core.training.teaching import gather
+        from resnet_core.training.promotion import fine_tuning_settings, val_pictures, write_dataset
+        from resnet_core.training.teaching import gather, save_start
 
-        room, path = self.rooms.open(session), checkpoint_path(_taught(model), self.services.store)
-        runner, backbone = self.services.runner, self._backbone(model)
+        room = self.rooms.open(session)
+        runner, backbone = self.services.runner, self._backbone(_taught(model))
         material = gather(room.examples(), backbone, self._looks(), in_turn=self.services.desk.run)
         title = next((e.title for e in shelf_of(self.services.store).list() if e.name == model), model)
         place = self.services.data_dir / "taught" / f"{model.removeprefix(PREFIX)}-{time.strftime('%Y%m%d-%H%M%S')}"
         place.parent.mkdir(parents=True, exist_ok=True)
-        folder = place.resolve()
+        folder, start = place.resolve(), place.resolve().with_name(f"{place.name}.safetensors")
         settings = fine_tuning_settings(backbone.checkpoint, way=way)
-        config = make_config(dataset=str(folder), init_from=str(path.resolve()), name=title, **settings)
-        if room.taught() == _mark(shelf_of(self.services.store), model):
-            room.note_taught("")  # the training begins from its file: teaching again must not take it away
-        write_dataset(material, folder)
-        val = sum(1 for _ in (folder / "val").rglob("*.*"))
+        config = make_config(dataset=str(folder), init_from=str(start), name=title, **settings)
+        val = val_pictures(material)
+        write_dataset(material, folder, val)
         try:
-            return runner.start(config), len(material.examples) - val, val
+            # not the taught model itself: its head has learned from what now judges the training
+            self.services.desk.run(partial(save_start, material, backbone, val, start))
+            return runner.start(config), int((~val).sum()), int(val.sum())
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
+            start.unlink(missing_ok=True)
             raise
 
     def answer(self, picture: ReadImage, model: str, language: str) -> str:

@@ -9,6 +9,7 @@ const STEP = 0.04; // of the photo's edge that an arrow key moves the brush
 
 let [told, edits, before, bars] = [{ words: {} }, null, null, null];
 let [shown, spot, pointer, frame] = [null, null, null, 0]; // picture on view, brush, finger that paints, planned redraw
+let lastMoved = props.moved;
 
 const say = (key, blanks = {}) => (told.words[key] || "").replace(/\{(\w+)\}/g, (_, name) => String(blanks[name] ?? ""));
 const slider = (name) => Number(find(name).value);
@@ -29,6 +30,12 @@ const ask = makeAsking({
   onFailure: (sentence) => sayIt(sentence || say("lost"), true),
   onRest: () => { root.dataset.settled = frame ? "false" : "true"; },
 });
+
+// The prop `moved` is "70@flowers" once the visitor has moved that model's threshold; in [0, 1], or null.
+function ownThreshold(moved, model) {
+  const [number, ...whose] = String(moved || "").split("@");
+  return number && whose.join("@") === model ? Number(number) / 100 : null;
+}
 
 function sayIt(sentence, problem = false) {
   find("sentence").textContent = sentence;
@@ -69,8 +76,9 @@ function redraw() {
   showNumbers(now);
   const edited = edits.strokes() > 0 || Object.entries(SLIDERS).some(([name, usual]) => now[name] !== usual);
   find("undo").disabled = edits.strokes() === 0;
-  if (edited && !before) ask({ edits, edited: false, first: true, model: told.model, canvas: edits.photo(), quality: 100 });
-  else ask({ edits, edited, model: told.model, canvas: shown, quality: now.quality });
+  const asked = { edits, model: told.model, threshold: ownThreshold(props.moved, told.model) };
+  if (edited && !before) ask({ ...asked, edited: false, first: true, canvas: edits.photo(), quality: 100 });
+  else ask({ ...asked, edited, canvas: shown, quality: now.quality });
 }
 
 function showNumbers({ turn, blur, light, quality }) {
@@ -174,5 +182,10 @@ find("undo").addEventListener("click", () => {
   changed();
 });
 find("reset").addEventListener("click", reset);
-watch(Object.keys(props), () => take(props.value));
+watch(Object.keys(props), () => {
+  take(props.value);
+  if (props.moved === lastMoved) return;
+  lastMoved = props.moved;
+  changed();
+});
 take(props.value);

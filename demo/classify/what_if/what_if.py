@@ -19,22 +19,26 @@ from resnet_core.data.images import ReadImage
 
 FOLDER = Path(__file__).parent
 SCRIPTS = ("what_if_picture.js", "what_if_asking.js", "what_if_answer.js", "what_if.js")
-LARGEST_SIDE = 512  # px: four times what the shipped network sees, and a PNG of it takes a browser about 30 ms
+LARGEST_SIDE = 512  # px; a PNG of it takes a browser about 30 ms …
+LONGEST_SIDE = 1536  # … a long photo may be as long, so that its shorter side keeps …
+SHORTER = 2.0  # … so many times what the network looks at
 LARGEST_PNG = 400_000  # bytes; larger pictures go to the browser as JPEG of quality 95
 COLORED = 100  # classes beyond these are drawn in the accent colour
 
 
 class WhatIf(gr.HTML, metaclass=WithoutStub):
-    """A photo to play with and its bars."""
+    """A photo to play with and its bars; `moved` is the page's threshold as the sureness panel keeps it."""
 
-    def __init__(self, value: dict[str, Any] | None = None, *, elem_id: str | None = "what-if", **kwargs: Any) -> None:
+    def __init__(
+        self, value: dict[str, Any] | None = None, *, moved: str = "", elem_id: str | None = "what-if", **kwargs: Any
+    ) -> None:
         fixed: dict[str, Any] = {
             "html_template": _read("what_if.html"),
             "css_template": _read("what_if.css"),
             "js_on_load": what_if_script(),
             "apply_default_css": False,
         }
-        super().__init__(value, elem_id=elem_id, **(kwargs | fixed))
+        super().__init__(value, elem_id=elem_id, moved=moved, **(kwargs | fixed))
 
     def api_info(self) -> dict[str, Any]:
         """The type of the value for API readers."""
@@ -46,20 +50,26 @@ def what_if_script() -> str:
     return "\n".join(map(_read, SCRIPTS))
 
 
-def what_if_value(photo: ReadImage | None, model: str, class_names: tuple[str, ...], language: str) -> dict[str, Any]:
-    """What the page needs to know; without a photo only its words."""
+def what_if_value(
+    photo: ReadImage | None, model: str, class_names: tuple[str, ...], language: str, *, seen: int = 0
+) -> dict[str, Any]:
+    """What the page needs to know; without a photo only its words. `seen`: px of the shorter side that is looked at."""
     words = {key: chinese if language == "zh" else english for key, (english, chinese) in WHAT_IF.items()}
     told: dict[str, Any] = {"words": words}
     if photo is None:
         return told
     colors = {name: class_color(index) for index, name in enumerate(class_names[:COLORED])}
-    return {**told, "picture": picture_address(photo.image), "model": model, "colors": colors}
+    return {**told, "picture": picture_address(photo.image, seen=seen), "model": model, "colors": colors}
 
 
-def picture_address(image: Image.Image) -> str:
-    """The picture as a data address, at most 512 px wide and high: exact where that is not too long."""
+def picture_address(image: Image.Image, *, seen: int = 0) -> str:
+    """The picture as a data address: exact where that is not too long, else made smaller.
+
+    At most 512 px wide and high, or as much more as a long picture needs to be looked at with `seen` px.
+    """
+    longest = max(LARGEST_SIDE, min(LONGEST_SIDE, round(SHORTER * seen * max(image.size) / min(image.size))))
     small = image.copy()
-    small.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BICUBIC)
+    small.thumbnail((longest, longest), Image.Resampling.BICUBIC)
     file = io.BytesIO()
     small.save(file, "PNG", compress_level=3)
     kind = "png"

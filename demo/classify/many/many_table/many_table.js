@@ -41,7 +41,7 @@ async function begin(found) {
   const sorted = sortOut(found);
   if (!sorted.pictures.length && !sorted.zips.length) return complain(words.say("nothing"));
   root.dataset.state = "sending";
-  complain("");
+  complain(sorted.cut ? words.say("cut", { most: words.count(MOST_LISTED), deep: DEEPEST }) : "");
   try {
     const count = sorted.pictures.length;
     const reply = await ask({ what: "start", model: props.model, count, ignored: sorted.ignored, previous: job || "" });

@@ -20,6 +20,7 @@ from resnet_core.inference.batch_report import UNSURE_BELOW
 FOLDER = Path(__file__).parent
 SCRIPTS = (
     "many_words.js",
+    "../../dropped_files.js",
     "many_files.js",
     "many_sending.js",
     "many_rows.js",

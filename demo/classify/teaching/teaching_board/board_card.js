@@ -34,7 +34,7 @@ function makeCard(id, on) {
     files.value = "";
   });
   holdable(record, () => on.record(id), on.release);
-  droppable(card, (dropped) => on.files(id, dropped));
+  droppable(card, (transfer) => on.dropped(id, transfer));
   return card;
 }
 
@@ -74,7 +74,7 @@ function droppable(node, take) {
     event.preventDefault();
     event.stopPropagation();
     node.classList.remove("tb-over");
-    take([...event.dataTransfer.files]);
+    take(event.dataTransfer);
   });
 }
 

@@ -34,6 +34,7 @@ MAX_FILES = 32  # in one request
 MAX_CONTENT = 36_000_000  # letters of base64: 25 MB, the script sends no larger picture
 MAX_SHOWN = 120  # thumbnails of a class, the newest
 MAX_THUMBS = 60  # in one reply
+MAX_BURST = 40  # letters of a burst's name; the last ones of a folder
 MAX_SAID = 20  # sentences in one reply
 Request = dict[str, Any]
 
@@ -127,7 +128,7 @@ def _pictures(room: Classroom, asked: Request) -> dict[str, Any]:
         raise DatasetError(f"At most {MAX_FILES} pictures can be sent at once; reload the page and try again.")
     content = [(visible_text(str(file.get("name", ""))), decode_picture(file.get("content"))) for file in files]
     class_id = _text(asked, "class") or room.class_called(_text(asked, "name")).class_id
-    return view(room, room.add_pictures(class_id, content, burst=_text(asked, "burst")[:40]))
+    return view(room, room.add_pictures(class_id, content, burst=_text(asked, "burst")[:MAX_BURST]))
 
 
 def _zip(room: Classroom, asked: Request) -> dict[str, Any]:
@@ -145,6 +146,7 @@ def _zip(room: Classroom, asked: Request) -> dict[str, Any]:
 def _fill(room: Classroom, path: Path, name: str) -> list[str]:
     """Takes the pictures of a zip; sentences on what was not taken. Raises DatasetError where there is no room."""
     from resnet_core.data.datasets import archive_dataset
+    from resnet_core.training.examples import burst_folder
 
     dataset = archive_dataset(path, name=name)
     total = len(dataset.train) + len(dataset.val)
@@ -154,12 +156,14 @@ def _fill(room: Classroom, path: Path, name: str) -> list[str]:
             f"{MAX_PICTURES:,} here; choose fewer, or train a network with it in the Train tab."
         )
     said = list(dataset.notes)
-    by_class: dict[int, list[str]] = {}
+    by_burst: dict[tuple[int, str], list[str]] = {}
     for picture in (*dataset.train, *dataset.val):
-        by_class.setdefault(picture.class_index, []).append(picture.path)
-    for index, paths in sorted(by_class.items()):
+        folder = burst_folder(picture.path, dataset.class_names[picture.class_index])
+        by_burst.setdefault((picture.class_index, folder), []).append(picture.path)
+    for (index, folder), paths in sorted(by_burst.items()):
         owner = room.class_called(dataset.class_names[index])
-        said += room.add_images(owner.class_id, paths, dataset.source.load)
+        burst = f"{name}/{folder}"[-MAX_BURST:] if folder else ""
+        said += room.add_images(owner.class_id, paths, dataset.source.load, burst=burst)
     return said
 
 

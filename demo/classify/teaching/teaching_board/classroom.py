@@ -110,9 +110,11 @@ class Classroom:
         loads = [(name, partial(read_image, raw, name=name, draft_size=KEPT_DRAFT)) for name, raw in files]
         return self._take(class_id, loads, burst)
 
-    def add_images(self, class_id: str, paths: Sequence[str], load: Callable[..., Image.Image]) -> list[str]:
+    def add_images(
+        self, class_id: str, paths: Sequence[str], load: Callable[..., Image.Image], *, burst: str = ""
+    ) -> list[str]:
         """The same for pictures of a data set, opened by `load(path, draft_size=…)`."""
-        return self._take(class_id, [(path, partial(load, path, draft_size=KEPT_DRAFT)) for path in paths], "")
+        return self._take(class_id, [(path, partial(load, path, draft_size=KEPT_DRAFT)) for path in paths], burst)
 
     def _take(self, class_id: str, pictures: Sequence[tuple[str, Callable[[], Image.Image]]], burst: str) -> list[str]:
         self._get(class_id)
@@ -136,9 +138,11 @@ class Classroom:
             return sum(len(each.pictures) for each in self._classes)
 
     def clear(self) -> None:
-        """Forgets everything."""
+        """Forgets everything, also which model was taught: the next one is another."""
         for each in self.classes():
             self.remove_class(each.class_id)
+        with self._changing():
+            self._taught = ""
 
     def taught(self) -> str:
         """What was last given to `note_taught`, "" for nothing."""

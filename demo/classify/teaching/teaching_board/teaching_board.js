@@ -104,20 +104,30 @@ async function sendPictures(target, files) {
   await wire.sendFiles(target, files, (done, total) => busy(done < total ? say("sending", { done, total }) : ""));
 }
 
-// A folder with a folder for each class: "pets/cat/1.jpg" belongs to "cat"; loose and hidden files are left out.
-async function sendFolder(files) {
-  const byClass = new Map();
-  for (const file of files) {
-    const parts = (file.webkitRelativePath || "").split("/");
-    const pictures = file.type.startsWith("image/") && !parts.some((part) => part.startsWith("."));
-    if (parts.length < 3 || !pictures) continue;
-    const name = parts[parts.length - 2];
-    if (!byClass.has(name)) byClass.set(name, []);
-    byClass.get(name).push(file);
+// A folder with a folder for each class; a dropped one may be a class itself.
+async function sendFolder(found, { alone = false } = {}) {
+  const { bursts, leftOut } = sortByClass(found, alone);
+  if (!bursts.length) complain(say("no_class_folders"));
+  else if (leftOut) complain(say("left_out", { n: leftOut }));
+  if (!fits(bursts.reduce((sum, { pictures }) => sum + pictures.length, 0))) return;
+  for (const { name, burst, pictures } of bursts) await sendPictures({ name, burst }, pictures);
+}
+
+// Zips and folders may be dropped anywhere; pictures belong onto the card of their class.
+async function takeDropped(transfer, id) {
+  const found = await droppedFiles(transfer);
+  const isNested = ({ path }) => path.includes("/");
+  const isZip = (each) => !isNested(each) && /\.zip$/i.test(each.file.name);
+  for (const { file } of found.filter(isZip)) await sendZip(file);
+  const [nested, loose] = [found.filter(isNested), found.filter((each) => !isNested(each) && !isZip(each))];
+  if (id) {
+    for (const [burst, pictures] of byFolder(nested)) await sendPictures({ class: id, burst }, pictures);
+    if (loose.length) await sendPictures({ class: id }, loose.map(({ file }) => file));
+  } else {
+    if (nested.length) await sendFolder(nested, { alone: true });
+    if (loose.length) complain(say("drop_on_class"));
   }
-  if (!byClass.size) complain(say("no_class_folders"));
-  if (!fits([...byClass.values()].reduce((sum, pictures) => sum + pictures.length, 0))) return;
-  for (const [name, pictures] of byClass) await sendPictures({ name }, pictures);
+  if (found.left) complain(say("left_out", { n: found.left }));
 }
 
 async function sendZip(file) {
@@ -204,6 +214,7 @@ const acts = {
   rename: (id, name) => wire.ask({ action: "rename", class: id, name }).then(() => wire.ask({ action: "state" })),
   forget: (id, number) => wire.ask({ action: "forget", class: id, picture: number }),
   files: (id, files) => sendPictures({ class: id }, files),
+  dropped: (id, transfer) => takeDropped(transfer, id),
   camera: openCamera,
   record: startBurst,
   release: endBurst,
@@ -214,6 +225,7 @@ find("new").addEventListener("submit", async (event) => {
   const reply = await wire.ask({ action: "add", name: find("new-name").value });
   if (reply && !reply.error) find("new-name").value = "";
 });
+droppable(root, (transfer) => takeDropped(transfer));
 find("pick-folder").addEventListener("click", () => find("folder").click());
 find("pick-zip").addEventListener("click", () => find("zip").click());
 find("clear").addEventListener("click", () => {
@@ -224,7 +236,7 @@ find("dismiss").addEventListener("click", () => {
   find("problem").hidden = true;
 });
 find("folder").addEventListener("change", () => {
-  sendFolder([...find("folder").files]);
+  sendFolder(chosenFiles(find("folder").files));
   find("folder").value = "";
 });
 find("zip").addEventListener("change", () => {

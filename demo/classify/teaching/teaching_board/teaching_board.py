@@ -17,7 +17,15 @@ from demo.markup import CLASS_COLORS
 from demo.words.teaching import BOARD
 
 FOLDER = Path(__file__).parent
-BOARD_SCRIPTS = ("board_words.js", "camera.js", "board_wire.js", "board_card.js", "teaching_board.js")
+BOARD_SCRIPTS = (
+    "board_words.js",
+    "camera.js",
+    "board_wire.js",
+    "board_card.js",
+    "../../dropped_files.js",
+    "board_folders.js",
+    "teaching_board.js",
+)
 CAMERA_SCRIPTS = ("board_words.js", "camera.js", "camera_answer.js")
 
 Answering = Callable[[object], dict[str, Any]]

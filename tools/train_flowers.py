@@ -1,0 +1,47 @@
+"""Trains the weights of the shipped checkpoint: `flowers`, `flowers-finish` and that twice again, larger.
+
+    python -m tools.train_flowers --data-dir DATA
+    python -m tools.ship_checkpoint RUN --data-dir DATA
+
+Takes about six hours on two AVX2 cores. Stopped, the same command goes on; finished, it prints the run to ship.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from resnet_core.data.datasets import DatasetSpec, load_dataset
+from resnet_core.training.presets import make_config
+from resnet_core.training.runs import Run, RunStore
+from tools.train_once import train_once
+
+LARGER = {"epochs": 52, "learning_rate": 0.02, "image_size": 144, "resize": 160, "start_image_size": 80, "seed": 11}
+LARGEST = {"epochs": 40, "learning_rate": 0.02, "image_size": 176, "resize": 192, "start_image_size": 96, "seed": 13}
+PARTS: tuple[tuple[str, dict[str, Any]], ...] = (("second", {}), ("third", LARGER), ("fourth", LARGEST))
+
+
+def main() -> None:
+    """Reads the arguments, trains the four parts and prints the last one's id."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    options = parser.parse_args()
+    dataset = load_dataset("flower_photos", data_dir=options.data_dir)
+    print(train_flowers(dataset, RunStore(options.runs_dir)).run_id)
+
+
+def train_flowers(dataset: DatasetSpec, store: RunStore, **settings: Any) -> Run:
+    """The finished fourth part; each part begins with the best weights of the one before. `settings` replace those of
+    all parts."""
+    run = train_once(make_config("flowers", name="flowers, first part", **settings), dataset, store)
+    for name, larger in PARTS:
+        weights = str(run.folder / "best.safetensors")
+        config = make_config(
+            "flowers-finish", name=f"flowers, {name} part", init_from=weights, **{**larger, **settings}
+        )
+        run = train_once(config, dataset, store)
+    return run
+
+
+if __name__ == "__main__":
+    main()
