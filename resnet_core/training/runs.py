@@ -240,17 +240,25 @@ class RunStore:
 
     def create(self, config: TrainConfig) -> Run:
         """A new run folder with its settings. Raises RunError where the folder cannot be written."""
-        run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{_slug(config)}-{secrets.token_hex(2)}"
-        folder = self.runs_dir / run_id
         try:
-            (folder / "probes").mkdir(parents=True)
+            folder = self._claimed(_slug(config))
+            (folder / "probes").mkdir()
             write_json(folder / "config.json", config.to_json())
             (folder / "events.jsonl").touch()
         except OSError as error:
             raise RunError(
                 f"The runs folder cannot be written ({error.strerror}); choose another with --runs-dir."
             ) from error
-        return self.get(run_id)
+        return self.get(folder.name)
+
+    def _claimed(self, slug: str) -> Path:
+        """A new empty folder of a name nobody else has; OSError where none can be made."""
+        self.runs_dir.mkdir(parents=True, exist_ok=True)
+        while True:
+            folder = self.runs_dir / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}-{secrets.token_hex(2)}"
+            with contextlib.suppress(FileExistsError):  # two of one second may draw the same digits
+                folder.mkdir()
+                return folder
 
     def get(self, run_id: str) -> Run:
         """The run of that id. Raises RunError if there is none."""

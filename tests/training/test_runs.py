@@ -287,6 +287,17 @@ def test_newest_first_and_foreign_folders_left_out(store: RunStore, monkeypatch:
     assert [run.run_id for run in store.list()] == ids[::-1]
 
 
+def test_two_runs_of_one_second_never_meet(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter(["00aa", "00aa", "00aa", "00bb"])
+    really_drawn = runs.secrets.token_hex
+    monkeypatch.setattr(time, "strftime", lambda _: "20260101-000000")
+    monkeypatch.setattr(runs.secrets, "token_hex", lambda size: next(drawn) if size == 2 else really_drawn(size))
+    first, second = store.create(TrainConfig(name="first")), store.create(TrainConfig(name="second"))
+    assert first.run_id.endswith("00aa")
+    assert second.run_id.endswith("00bb")
+    assert [run.config().name for run in (first, second)] == ["first", "second"]
+
+
 def test_names_of_runs_are_safe_for_any_data_set(store: RunStore) -> None:
     for dataset in ("/tmp/my flowers.zip", "../../x", "Blümchen 🌼", "a\nb", "=1+1", ".", "x" * 5000, "a\udcffb"):
         run = store.create(TrainConfig(dataset=dataset))
