@@ -13,8 +13,8 @@ from demo.text import label
 def classification_tab(services: Services, page: gr.Blocks) -> gr.Tab:
     """Builds the tab and its four parts."""
     with gr.Tab(label("classify_tab"), id="classify") as tab, gr.Tabs(elem_id="classify-parts"):
-        one_photo_tab(services, page)
-        many_photos_tab(services, page)
+        moved = one_photo_tab(services, page)
+        many_photos_tab(services, page, moved)
         teaching_tab(services, page)
         weights_tab(services, page)
     return tab

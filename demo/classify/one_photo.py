@@ -88,8 +88,10 @@ def engine_title(name: str) -> str:
     return f"{title}, {precision}" if precision else title
 
 
-def one_photo_tab(services: Services, page: gr.Blocks) -> gr.Tab:
-    """Builds the tab; when the page opens, it waits for the network and says so."""
+def one_photo_tab(services: Services, page: gr.Blocks) -> Any:
+    """Builds the tab; when the page opens, it waits for the network and says so.
+
+    Returns the unseen text that holds the page's threshold."""
     with gr.Tab(label("one_tab"), id="one") as tab:
         with gr.Row():  # on a phone the answer follows the photo at once
             with gr.Column(scale=5, min_width=300):
@@ -138,7 +140,7 @@ def one_photo_tab(services: Services, page: gr.Blocks) -> gr.Tab:
         moved.then(judge_again, inputs, card, **TOGETHER, **QUIET)
     _greeting(services, page, choice, photo, card)
     keep_choices_fresh(services, tab, choice)
-    return tab
+    return sure.moved
 
 
 def _greeting(services: Services, page: gr.Blocks, choice: ModelChoice, photo: Picture, card: gr.HTML) -> None:

@@ -44,6 +44,10 @@ TABLE_WORDS: dict[str, tuple[str, str]] = {
     "failed": ("Broke off after {done} pictures: {reason}", "在 {done} 张图片后中断：{reason}"),
     "refused": ("{count} pictures over the limit of {most} were refused.", "超过上限 {most} 的 {count} 张图片被拒绝。"),
     "ignored": ("{count} other files were left out.", "忽略了 {count} 个其他文件。"),
+    "threshold": (
+        "Refused below {share} %, the threshold set in “One”.",
+        "低于 {share} % 即拒绝，阈值来自“单张”。",
+    ),
     "cancel": ("Cancel", "取消"),
     "csv": ("Download CSV", "下载 CSV"),
     "counts": ("How many of each", "各类数量"),

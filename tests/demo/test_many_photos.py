@@ -39,7 +39,8 @@ class Shades:
     class_names = ("dark", "light")
 
     def __init__(self) -> None:
-        self.checkpoint = SimpleNamespace(preprocessing=SimpleNamespace(square=lambda image: image))
+        square = SimpleNamespace(square=lambda image: image)
+        self.checkpoint = SimpleNamespace(preprocessing=square, unknown_threshold=0.0)
         self.draft_size = 100  # px
         self.batches: list[int] = []
         self.gate, self.entered = threading.Event(), threading.Event()
@@ -56,7 +57,9 @@ class Shades:
     def _answer(self, square: Image.Image, top_k: int | None) -> Classification:
         light = square.convert("L").getpixel((0, 0)) / 255
         ranked = sorted([Prediction("dark", 1 - light), Prediction("light", light)], key=lambda p: -p.probability)
-        return Classification(predictions=tuple(ranked[:top_k]), unknown=light == 1.0, seen=square, seconds=0.0)
+        return Classification(
+            predictions=tuple(ranked[:top_k]), unknown=light == 1.0, score=light, seen=square, seconds=0.0
+        )
 
 
 def png(shade: int | tuple[int, int, int], size: tuple[int, int] = (40, 40)) -> bytes:
@@ -85,8 +88,11 @@ def model() -> Shades:
 def begin(desk: Desk, model: Shades) -> Iterator[Callable[..., ManyJob]]:
     jobs: list[ManyJob] = []
 
-    def make(files: Sequence[PictureFile] = (), *, finish: bool = True, expected: int = 0) -> ManyJob:
-        jobs.append(ManyJob(desk, model, model="shades", expected=expected or len(files)))  # type: ignore[arg-type]
+    def make(
+        files: Sequence[PictureFile] = (), *, finish: bool = True, expected: int = 0, threshold: float | None = None
+    ) -> ManyJob:
+        asked: Any = {"model": "shades", "expected": expected or len(files), "threshold": threshold}
+        jobs.append(ManyJob(desk, model, **asked))  # type: ignore[arg-type]
         jobs[-1].add(files)
         if finish:
             jobs[-1].finish()
@@ -139,6 +145,19 @@ def test_every_picture_becomes_a_row_in_its_order_and_the_last_few_are_not_lost(
         assert dict(map(tuple, row["ranked"]))[1] == pytest.approx(number / 255, abs=0.01)
     assert sum(model.batches) == count
     assert max(model.batches) <= BATCH
+
+
+def test_the_threshold_of_the_page_decides_what_is_refused_and_counted(begin: Callable[..., ManyJob], model: Shades):
+    files = [picture(number) for number in (10, 100, 200)]
+    told = ended(begin(files, threshold=0.5))
+    assert [row["unknown"] for row in told["rows"]] == [True, True, False]
+    assert told["tally"]["unknown"] == 2
+    assert told["about"]["threshold"] == 0.5
+    assert not any(row["unknown"] for row in ended(begin(files))["rows"]), "without one the model decides"
+    model.checkpoint.unknown_threshold = None
+    told = ended(begin(files, threshold=0.5))
+    assert not any(row["unknown"] for row in told["rows"]), "a model that never refuses has no threshold to move"
+    assert told["about"]["threshold"] is None
 
 
 def test_a_broken_file_is_a_row_with_its_reason_and_the_others_are_answered(begin: Callable[..., ManyJob]):
@@ -284,8 +303,8 @@ def test_the_sender_waits_for_room_counted_in_files_and_in_bytes(
     assert model.entered.wait(LIMIT)
     assert job.crowded  # also those that are being opened and answered
     model.gate.set()
-    wait_until(lambda: not job.crowded)
-    assert job._held_bytes == 0
+    wait_until(lambda: job._held_bytes == 0)
+    assert not job.crowded
 
 
 def test_an_app_that_ends_says_so(begin: Callable[..., ManyJob], desk: Desk):
@@ -474,6 +493,8 @@ def test_what_the_page_asks_is_answered(jobs: ManyJobs):
         ({"what": "cancel", "job": "x" * 301}, "job must be a short text"),
         ({"what": "start", "model": "shades", "count": -1}, "count must be a whole number"),
         ({"what": "start", "model": "shades", "count": True}, "count must be a whole number"),
+        ({"what": "start", "model": "shades", "count": 1, "threshold": 1.5}, "threshold must be a number from 0 to 1"),
+        ({"what": "start", "model": "shades", "count": 1, "threshold": "1"}, "threshold must be a number from 0 to 1"),
         ({"what": "start", "model": "../../etc/passwd", "count": 1}, "There is no model"),
     ],
 )

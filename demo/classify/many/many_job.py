@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from demo.classify.many.many_answers import OpenedPicture, answer_together, open_picture, small_jpeg
 from demo.classify.many.many_rows import about_json, row_json
 from demo.classify.many.pace import Pace
+from demo.classify.sureness import at_threshold
 from demo.desk import BATCH, CLOSED, Desk
 from resnet_core.data.archive import Archive
 from resnet_core.data.picture_files import PictureFile, pictures_of_zip, shown_name
@@ -46,12 +47,15 @@ Opening = Future[OpenedPicture | ImageError]
 class ManyJob:
     """One batch of pictures for one model; every method may be called from any thread."""
 
-    def __init__(self, desk: Desk, classifier: "Classifier", *, model: str, expected: int) -> None:
+    def __init__(
+        self, desk: Desk, classifier: "Classifier", *, model: str, expected: int, threshold: float | None = None
+    ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.touched = self.last_sent = time.monotonic()
         self._desk = desk
         self._model = model
         self._classifier = classifier
+        self._threshold = threshold if classifier.checkpoint.unknown_threshold is not None else None
         self._tally = Tally(classes=len(classifier.class_names))
         self._rows: list[BatchRow] = []
         self._thumbnails: list[bytes] = []
@@ -149,7 +153,7 @@ class ManyJob:
             thumbnails = self._thumbnails[cursor : cursor + ROWS_AT_ONCE]
             told = self._standing() | {"cursor": cursor + len(rows)}
         if cursor == 0:
-            told["about"] = about_json(self._model, self._classifier.class_names)
+            told["about"] = about_json(self._model, self._classifier.class_names, self._threshold)
         numbered = enumerate(zip(rows, thumbnails, strict=True), cursor)
         return told | {"rows": [row_json(number, row, small) for number, (row, small) in numbered]}
 
@@ -267,6 +271,7 @@ class ManyJob:
         shown, truth = shown_name(file.name, NAME_LIMIT), truth_of(file.name, names)
         if isinstance(answer, ResNetLabError):
             return BatchRow(name=shown, reason=str(answer), truth=truth)
+        answer = at_threshold(answer, self._classifier.checkpoint, self._threshold)
         return answered_row(shown, answer, names, notes=getattr(opened, "notes", ()), truth=truth)
 
     def _keep(self, files: list[PictureFile], rows: list[BatchRow], thumbnails: list[bytes]) -> None:

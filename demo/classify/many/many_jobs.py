@@ -22,8 +22,10 @@ class ManyJobs:
         self._jobs: dict[str, ManyJob] = {}
         self._lock = threading.Lock()
 
-    def start(self, model: str, *, expected: int, instead_of: str = "") -> ManyJob:
+    def start(self, model: str, *, expected: int, threshold: float | None = None, instead_of: str = "") -> ManyJob:
         """A new job without pictures; the one it is `instead_of` is dropped, but only once the new one is there.
+
+        `threshold`, in [0, 1], is what pictures are refused below; None: the model's own.
 
         Raises RunError where too many are under way, CheckpointError for no model.
         """
@@ -33,7 +35,7 @@ class ManyJobs:
             self._make_room(instead_of)
             if len(self._jobs) - (instead_of in self._jobs) >= MOST_JOBS:
                 raise RunError(f"{MOST_JOBS} batches are being worked on already; try again when one is done.")
-            job = ManyJob(self._services.desk, classifier, model=model, expected=expected)
+            job = ManyJob(self._services.desk, classifier, model=model, expected=expected, threshold=threshold)
             self._jobs[job.id] = job
         self.forget(instead_of)
         return job

@@ -11,13 +11,16 @@ from demo.services import Services, model_choices, refreshed_models
 from demo.text import label
 
 
-def many_photos_tab(services: Services, page: gr.Blocks) -> gr.Tab:
-    """Builds the tab; the batches themselves live in `services.batches`."""
+def many_photos_tab(services: Services, page: gr.Blocks, moved: Any) -> gr.Tab:
+    """Builds the tab; the batches themselves live in `services.batches`.
+
+    `moved` is the unseen text that holds the page's threshold."""
     with gr.Tab(label("many_tab"), id="many") as tab:
         model = gr.Dropdown(model_choices(services), value="flowers", label=label("model"), elem_id="many-model")
         table = ManyTable(make_ask(services.batches), model="flowers")
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     model.change(_next_model, model, table, **quiet)
+    moved.change(failing_in_a_sentence(lambda text: gr.update(moved=text)), moved, table, **quiet)
     tab.select(failing_in_a_sentence(lambda chosen: refreshed_models(services, chosen)), model, model, **quiet)
     return tab
 

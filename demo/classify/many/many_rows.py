@@ -12,10 +12,11 @@ BARS = 10  # answers shown for one picture
 SHOWN_LENGTH = 200  # characters of a path
 
 
-def about_json(model: str, class_names: Sequence[str]) -> dict[str, Any]:
-    """What all rows share."""
+def about_json(model: str, class_names: Sequence[str], threshold: float | None) -> dict[str, Any]:
+    """What all rows share; `threshold`, in [0, 1], where the visitor has moved the model's own."""
     colors = [class_color(index) for index in range(len(class_names))]
-    return {"model": model, "classes": [shown_name(name) for name in class_names], "colors": colors}
+    classes = [shown_name(name) for name in class_names]
+    return {"model": model, "classes": classes, "colors": colors, "threshold": threshold}
 
 
 def row_json(number: int, row: BatchRow, thumbnail: bytes) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from demo.words.why import WHAT_IF
 from resnet_core.data.images import ReadImage
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("what_if_picture.js", "what_if_asking.js", "what_if_answer.js", "what_if.js")
+SCRIPTS = ("../page_threshold.js", "what_if_picture.js", "what_if_asking.js", "what_if_answer.js", "what_if.js")
 LARGEST_SIDE = 512  # px; a PNG of it takes a browser about 30 ms …
 LONGEST_SIDE = 1536  # … a long photo may be as long, so that its shorter side keeps …
 SHORTER = 2.0  # … so many times what the network looks at

@@ -1,6 +1,6 @@
 """What the table in the browser may ask of a batch: one question in, one small reply out; it never raises.
 
-    {"what": "start", "model", "count", "refused", "ignored", "previous"}   {"job", "most"}; the job before is dropped
+    {"what": "start", "model", "threshold", "count", "ignored", "previous"} {"job", "most"}; the job before is dropped
     {"what": "finish" | "cancel", "job"}                                    {}
     {"what": "news", "job", "cursor"}                                       see ManyJob.news
     {"what": "picture", "job", "row"}                                       {"picture": base64 JPEG or ""}
@@ -61,7 +61,8 @@ def _start(jobs: ManyJobs, asked: Reply) -> Reply:
     model = _text(asked, "model")
     ignored = _number(asked, "ignored")
     previous = _text(asked, "previous") if asked.get("previous") else ""
-    job = jobs.start(model, expected=min(count, MOST_PICTURES), instead_of=previous)
+    threshold = _share(asked, "threshold")
+    job = jobs.start(model, threshold=threshold, expected=min(count, MOST_PICTURES), instead_of=previous)
     job.refuse(count - MOST_PICTURES, ignored=ignored)
     return {"job": job.id, "most": MOST_PICTURES}
 
@@ -81,6 +82,15 @@ def _text(asked: Reply, key: str) -> str:
     if not isinstance(value, str) or len(value) > LONGEST_TEXT:
         raise ConfigError(f"{key} must be a short text. Reload the page.")
     return value
+
+
+def _share(asked: Reply, key: str) -> float | None:
+    value = asked.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ConfigError(f"{key} must be a number from 0 to 1. Reload the page.")
+    return float(value)
 
 
 def _number(asked: Reply, key: str) -> int:

@@ -3,7 +3,7 @@
 const PAGE_ROWS = 50;
 
 function makeRows() {
-  const store = { about: { classes: [], colors: [] }, rows: [], tally: null };
+  const store = { about: { classes: [], colors: [], threshold: null }, rows: [], tally: null };
   const collator = new Intl.Collator(undefined, { numeric: true });
   const view = { filter: "all", key: "", down: false, page: 0 };
 
@@ -35,7 +35,7 @@ function makeRows() {
   }
 
   store.clear = () => {
-    Object.assign(store, { about: { classes: [], colors: [] }, rows: [], tally: null });
+    Object.assign(store, { about: { classes: [], colors: [], threshold: null }, rows: [], tally: null });
     Object.assign(view, { filter: "all", key: "", down: false, page: 0 });
   };
 

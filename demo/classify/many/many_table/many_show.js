@@ -62,6 +62,9 @@ function showWork() {
   ].filter(Boolean).join(" ");
   setText(find("left-out"), left);
   find("left-out").hidden = !left;
+  const own = store.about ? store.about.threshold : null;
+  setText(find("threshold"), own === null ? "" : words.say("threshold", { share: Math.round(100 * own) }));
+  find("threshold").hidden = own === null;
 }
 
 function showTruth() {

@@ -44,7 +44,8 @@ async function begin(found) {
   complain(sorted.cut ? words.say("cut", { most: words.count(MOST_LISTED), deep: DEEPEST }) : "");
   try {
     const count = sorted.pictures.length;
-    const reply = await ask({ what: "start", model: props.model, count, ignored: sorted.ignored, previous: job || "" });
+    const asked = { model: props.model, threshold: ownThreshold(props.moved, props.model) };
+    const reply = await ask({ what: "start", ...asked, count, ignored: sorted.ignored, previous: job || "" });
     if (reply.error) throw Object.assign(new Error("refused"), { sentence: reply.error });
     reset(reply.job);
     follow(job);

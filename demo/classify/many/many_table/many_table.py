@@ -1,6 +1,7 @@
 """“Many” as a Gradio component: a place to drop files, and the table of their answers as they come.
 
-Everything that moves is in the script files beside it. The prop `model` names the model that the next batch asks.
+Everything that moves is in the script files beside it. The prop `model` names the model that the next batch asks,
+`moved` is the page's threshold as the sureness panel keeps it.
 """
 
 import json
@@ -21,6 +22,7 @@ FOLDER = Path(__file__).parent
 SCRIPTS = (
     "many_words.js",
     "../../dropped_files.js",
+    "../../page_threshold.js",
     "many_files.js",
     "many_sending.js",
     "many_rows.js",
@@ -61,6 +63,7 @@ class ManyTable(gr.HTML, metaclass=WithoutStub):
         *,
         value: str = "",
         model: str = "flowers",
+        moved: str = "",
         elem_id: str | None = "many-table",
         **kwargs: Any,
     ) -> None:
@@ -74,7 +77,8 @@ class ManyTable(gr.HTML, metaclass=WithoutStub):
             "js_on_load": table_script(),
             "apply_default_css": False,
         }
-        super().__init__(value, elem_id=elem_id, server_functions=[many_ask], model=model, **(kwargs | fixed))
+        asking: dict[str, Any] = {"server_functions": [many_ask], "model": model, "moved": moved}
+        super().__init__(value, elem_id=elem_id, **asking, **(kwargs | fixed))
 
     def api_info(self) -> dict[str, Any]:
         """The type of the value for API readers; there is none."""
