@@ -212,8 +212,11 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()  # a pipe or device is no file
 
 
-def archive_dataset(path: Path, *, name: str, seed: int = 0) -> DatasetSpec:
-    """The data set inside a zip, read in place and never extracted. Raises ArchiveError or DatasetError."""
+def archive_dataset(path: Path, *, name: str, seed: int = 0, set_aside: bool = True) -> DatasetSpec:
+    """The data set inside a zip, read in place and never extracted. Raises ArchiveError or DatasetError.
+
+    `set_aside`: see `layout.arrange`.
+    """
     archive = open_archive(path)
     try:
         pictures = [m for m in archive.members if Path(m.path).suffix.lower() in PICTURE_SUFFIXES]
@@ -223,6 +226,7 @@ def archive_dataset(path: Path, *, name: str, seed: int = 0) -> DatasetSpec:
             seed=seed,
             ignored=len(archive.members) + len(archive.ignored) - len(pictures),
             folders={member.path.rpartition("/")[0] for member in archive.members},
+            set_aside=set_aside,
         )
     except DatasetError:
         archive.close()

@@ -27,8 +27,19 @@ class Layout:
     notes: tuple[str, ...]
 
 
-def arrange(found: Mapping[str, str], *, name: str, seed: int, ignored: int = 0, folders: Iterable[str] = ()) -> Layout:
-    """The layout of `found` (path → stamp). Raises DatasetError when there is nothing to learn, and says why."""
+def arrange(
+    found: Mapping[str, str],
+    *,
+    name: str,
+    seed: int,
+    ignored: int = 0,
+    folders: Iterable[str] = (),
+    set_aside: bool = True,
+) -> Layout:
+    """The layout of `found` (path → stamp). Raises DatasetError when there is nothing to learn, and says why.
+
+    With `set_aside` off they are labelled pictures and no more: one class is enough, and no val split is made.
+    """
     shown = display_name(name)
     if not found:
         raise DatasetError(f"“{shown}” holds no pictures; put them into one folder per class.")
@@ -36,15 +47,15 @@ def arrange(found: Mapping[str, str], *, name: str, seed: int, ignored: int = 0,
     stamps = {path.removeprefix(prefix): stamp for path, stamp in found.items()}
     splits, notes = _split_by_folder(list(stamps))
     class_names = tuple(sorted({class_of(path) for paths in splits.values() for path in paths}))
-    _check_classes(shown, class_names, splits)
+    _check_classes(shown, class_names, splits, fewest=2 if set_aside else 1)
     _check_filled(shown, folders, prefix, list(stamps))
     notes += _note_ignored(ignored) + _note_twins(class_names)
     if prefix:
         notes.append(f"The classes were found inside the folder “{display_name(prefix)}”.")
-    if not splits["val"]:
+    if set_aside and not splits["val"]:
         splits = _stratified_split(splits["train"], seed)
         notes.append(f"There is no val folder: every fifth picture of each class was set aside for it (seed {seed}).")
-    if not splits["val"]:
+    if set_aside and not splits["val"]:
         raise DatasetError(
             f"“{shown}” has too few pictures to set some aside for validation; give each class at least two."
         )
@@ -98,10 +109,12 @@ def _split_by_folder(paths: Sequence[str]) -> tuple[dict[str, list[str]], list[s
     return splits, [f"{loose:,} pictures outside {where} were left out."] if loose else []
 
 
-def _check_classes(shown: str, class_names: tuple[str, ...], splits: Mapping[str, Sequence[str]]) -> None:
+def _check_classes(
+    shown: str, class_names: tuple[str, ...], splits: Mapping[str, Sequence[str]], *, fewest: int
+) -> None:
     if not class_names:
         raise DatasetError(f"“{shown}” has no class folders; put the pictures into one folder per class.")
-    if len(class_names) == 1:
+    if len(class_names) < fewest:
         raise DatasetError(
             f"“{shown}” has only one class (“{display_name(class_names[0])}”); add a folder for at least one other."
         )

@@ -295,6 +295,18 @@ def test_folders_below_a_class_of_a_zip_are_bursts(
     assert groups == ["pets.zip/cats/monday"] * 2 + ["pets.zip/cats/tuesday", "", ""]
 
 
+def test_a_zip_of_one_class_is_a_class_and_nothing_is_set_aside(ask: Any, tmp_path: Path, monkeypatch: Any):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    path = tmp_path / "uploads" / "ab" / "cats.zip"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as opened:
+        for number in range(6):
+            opened.writestr(f"cats/{number}.png", png(number))
+    filled = ask("zip", path=str(path), name="cats.zip")
+    assert [(each["name"], each["count"]) for each in filled["classes"]] == [("cats", 6)]
+    assert not any("set aside" in sentence for sentence in filled["said"]), "Teach splits by bursts, and later"
+
+
 def test_the_scripts_know_every_word_they_say():
     import re
 

@@ -148,7 +148,7 @@ def _fill(room: Classroom, path: Path, name: str) -> list[str]:
     from resnet_core.data.datasets import archive_dataset
     from resnet_core.training.examples import burst_folder
 
-    dataset = archive_dataset(path, name=name)
+    dataset = archive_dataset(path, name=name, set_aside=False)
     total = len(dataset.train) + len(dataset.val)
     if total > MAX_PICTURES - room.count():
         raise DatasetError(
