@@ -32,6 +32,7 @@ COMMANDS = {
     "models": ("overview", "models"),
     "adopt": ("adopt", "adopt_command"),
     "teach": ("teach", "teach_command"),
+    "audit": ("audit", "audit_command"),
 }
 
 
@@ -103,6 +104,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_teach(commands.add_parser("teach", parents=[shared], help="teach a model classes of your own"))
     _add_gradcam(commands.add_parser("gradcam", parents=[shared], help="where a network looked, painted on a picture"))
     _add_activations(commands.add_parser("activations", parents=[shared], help="what the layers make of a picture"))
+    commands.add_parser("audit", parents=[shared], help="what is wrong with a data set").add_argument(
+        "--dataset", required=True, help="a name, a folder or a zip"
+    )
     _add_calibrate(commands.add_parser("calibrate", parents=[shared], help="teach a model how sure it may be"))
     describe = commands.add_parser("describe", parents=[shared], help="a network layer by layer")
     describe.add_argument("model", help="a name of «models list»")

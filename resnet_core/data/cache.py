@@ -11,11 +11,12 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -42,6 +43,7 @@ SMALL_SECONDS = 1e-3  # pictures decoded faster than this are mostly Python, whi
 
 Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
 Progress = Callable[[int, int], None]
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +139,9 @@ def _write_store(
     kept: list[tuple[str, int, int, int]] = []  # path, class, height, width
     skipped: list[tuple[str, str]] = []
     pictures = dataset.split(split)
+    decode = partial(_decode, dataset, size, exact)
     with (folder / "pixels.u8").open("wb") as out:
-        for done, (picture, outcome) in enumerate(_decode_all(dataset, pictures, size, exact), start=1):
+        for done, (picture, outcome) in enumerate(read_in_order(decode, pictures), start=1):
             if isinstance(outcome, str):
                 skipped.append((picture.path, outcome))
             else:
@@ -156,27 +159,24 @@ def _write_store(
     (folder / "index.json").write_text(json.dumps({"kept": kept, "skipped": skipped}), encoding="utf-8")
 
 
-def _decode_all(
-    dataset: DatasetSpec, pictures: tuple[Picture, ...], size: int, exact: bool
-) -> Iterator[tuple[Picture, Pixels | str]]:
-    """Pixels, or the reason why not, of each picture in order; a few hundred are in the air at a time.
+def read_in_order(read: Callable[[Picture], Outcome], pictures: Sequence[Picture]) -> Iterator[tuple[Picture, Outcome]]:
+    """What `read` makes of each picture, in order; a few hundred are in the air at a time.
 
     The first of them tell whether threads help: photos are decoded outside Python's lock, but 60,000 pictures of 32 px
     took 27 s in two threads that fought for it and take 11 s in one.
     """
-    decode = partial(_decode, dataset, size, exact)
     head = pictures[:16]
     started = time.perf_counter()
-    decoded = [decode(picture) for picture in head]
+    outcomes = [read(picture) for picture in head]
     small = time.perf_counter() - started < SMALL_SECONDS * len(head)
-    yield from zip(head, decoded, strict=True)
+    yield from zip(head, outcomes, strict=True)
     if small:
-        yield from ((picture, decode(picture)) for picture in pictures[len(head) :])
+        yield from ((picture, read(picture)) for picture in pictures[len(head) :])
         return
     with ThreadPoolExecutor(max_workers=min(8, default_num_threads())) as pool:
         for start in range(len(head), len(pictures), WINDOW):
             window = pictures[start : start + WINDOW]
-            yield from zip(window, pool.map(decode, window), strict=True)
+            yield from zip(window, pool.map(read, window), strict=True)
 
 
 def _decode(dataset: DatasetSpec, size: int, exact: bool, picture: Picture) -> Pixels | str:
