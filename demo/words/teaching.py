@@ -1,5 +1,7 @@
 """Words of “Teach”. key: (English, Chinese)"""
 
+from demo.words.many import TABLE_WORDS
+
 LABELS: dict[str, tuple[str, str]] = {
     "teaching_tab": ("Teach", "教新类别"),
     "teaching_how": (
@@ -130,9 +132,18 @@ BOARD: dict[str, tuple[str, str]] = {
         "{name} is larger than 25 MB, the limit here; make it smaller first.",
         "{name} 超过 25 MB 的上限；请先缩小。",
     ),
+    "zip_too_large": (
+        "{name} is larger than {limit} GB; split or shrink the pictures.",
+        "{name} 超过 {limit} GB；请拆分或缩小图片。",
+    ),
     "too_many": (
         "{n} pictures are too many: there is room for {room} of {limit} here. Choose fewer, or train a network.",
         "{n} 张图片过多：此处还能放 {room} 张（上限 {limit}）。请少选一些，或用它们训练网络。",
+    ),
+    "too_many_classes": (
+        "With these there would be {n} classes, and {limit} are the limit here; choose fewer, or train a network with "
+        "them in the Train tab.",
+        "加上这些将有 {n} 个类别，而此处上限为 {limit} 个；请少选一些，或在“训练”页用它们训练网络。",
     ),
     "unreadable": ("{name} could not be read from the disk; choose it again.", "无法读取 {name}；请重新选择。"),
     "drop_on_class": (
@@ -143,6 +154,7 @@ BOARD: dict[str, tuple[str, str]] = {
         "{n} files of the folder are no pictures in a class folder and were left out.",
         "该文件夹中有 {n} 个文件不是类别子文件夹中的图片，已忽略。",
     ),
+    "cut": TABLE_WORDS["cut"],
     "no_class_folders": (
         "The folder has no class folders with pictures; put the pictures of each class into a folder of its own.",
         "该文件夹中没有含图片的类别子文件夹；请把每类图片放入各自的文件夹。",

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from resnet_core.data.image_gate import visible_text
 from resnet_core.data.images import display_name
 from resnet_core.errors import CheckpointError, ModelError
-from resnet_core.files import write_json
+from resnet_core.files import replacing, write_json
 from resnet_core.models.zoo import get_architecture
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class ModelShelf:
         path = self._file(stem)
         try:
             path.with_suffix(PICTURES).unlink(missing_ok=True)  # of a model of that name that was deleted by hand
-            write_json(path.with_suffix(LABEL), {"name": title, "detail": _detail(checkpoint)})
+            _write_label(path, title, checkpoint)
             save_checkpoint(path, checkpoint, state_dict)
         except BaseException as error:
             for written in (path, path.with_suffix(LABEL)):
@@ -75,6 +75,26 @@ class ModelShelf:
                 raise _unwritable(error) from error
             raise
         return self._entry(stem)
+
+    def replace(
+        self, name: str, checkpoint: Checkpoint, state_dict: Mapping[str, torch.Tensor], *, title: str
+    ) -> ModelEntry:
+        """Puts this model in the place of another, under the name that is asked by; the other's pictures go with it.
+
+        Whoever asks meanwhile gets the one or the other. Raises CheckpointError where there is none, or it stays
+        because the new one cannot be written.
+        """
+        from resnet_core.training.checkpoint import save_checkpoint
+
+        path, title = self.path(name), _title(title)
+        try:
+            with replacing(path) as temporary:
+                save_checkpoint(temporary, checkpoint, state_dict)
+                _write_label(path, title, checkpoint)
+                path.with_suffix(PICTURES).unlink(missing_ok=True)  # before: they would bear the new classes' names
+        except OSError as error:
+            raise _unwritable(error) from error
+        return self._entry(path.stem)
 
     def list(self) -> tuple[ModelEntry, ...]:
         """The models, newest first."""
@@ -170,6 +190,10 @@ def _detail(checkpoint: Checkpoint) -> str:
         network = checkpoint.architecture
     count = len(checkpoint.class_names)
     return f"{network}, {count:,} {'class' if count == 1 else 'classes'}"
+
+
+def _write_label(path: Path, title: str, checkpoint: Checkpoint) -> None:
+    write_json(path.with_suffix(LABEL), {"name": title, "detail": _detail(checkpoint)})
 
 
 def _read_label(path: Path) -> dict[str, Any]:

@@ -1,14 +1,18 @@
 """“Teach” without a browser: what a visitor collects, what the board may ask, what the buttons do."""
 
+import asyncio
 import base64
 import io
 import json
 import os
 import random
+import re
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 import torch
 from PIL import Image
@@ -27,14 +31,17 @@ from demo.classify.teaching.teaching_board.teaching_board import (
     script,
 )
 from demo.classify.teaching.teaching_report import report_card
+from demo.classify.teaching.teaching_tab import teaching_tab
 from demo.classify.teaching.teaching_work import TeachingWork
 from demo.services import Services
 from demo.words.teaching import BOARD
 from resnet_core.data.images import read_image_with_notes
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.data.rendered import render_flower
-from resnet_core.errors import DatasetError
+from resnet_core.errors import DatasetError, RunError
+from resnet_core.inference.classifier import Classification, Prediction
 from resnet_core.inference.shelf import shelf_of
+from resnet_core.inference.taught import recall_pictures
 from resnet_core.models.zoo import build_model
 from resnet_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from resnet_core.training.config import TrainConfig
@@ -307,9 +314,53 @@ def test_a_zip_of_one_class_is_a_class_and_nothing_is_set_aside(ask: Any, tmp_pa
     assert not any("set aside" in sentence for sentence in filled["said"]), "Teach splits by bursts, and later"
 
 
-def test_the_scripts_know_every_word_they_say():
-    import re
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ([f"kind {number}" for number in range(50)] + ["cats"], "there would be 51 classes, and 50 are the limit here"),
+        (["cats", "x" * 61], f"may have 60 letters; “{'x' * 61}” has more."),
+    ],
+)
+def test_a_zip_whose_classes_cannot_all_be_had_stores_nothing(
+    ask: Any, room: Classroom, tmp_path: Path, monkeypatch: Any, names: list[str], sentence: str
+):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    path = tmp_path / "uploads" / "ab" / "kinds.zip"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as opened:
+        for number, name in enumerate(names):
+            opened.writestr(f"kinds/{name}/{number}.png", png(number))
+    room.add_class("Cats")
+    before = ask("state")
+    assert sentence in ask("zip", path=str(path), name="kinds.zip")["error"]
+    assert ask("state") == before
+    assert Classroom(room.folder).classes() == room.classes()
+    assert [path.name for path in room.folder.iterdir()] == ["classes.json"]
 
+
+def test_a_zip_may_fill_the_last_place_and_classes_that_are_there(
+    ask: Any, room: Classroom, tmp_path: Path, monkeypatch: Any
+):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    monkeypatch.setattr(classroom_module, "MAX_CLASSES", 2)
+    path = tmp_path / "uploads" / "ab" / "kinds.zip"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as opened:
+        for number, name in enumerate(("cats", "dogs")):
+            opened.writestr(f"kinds/{name}/{number}.png", png(number))
+    room.add_class("Cats")
+    filled = ask("zip", path=str(path), name="kinds.zip")
+    assert [(each["name"], each["count"]) for each in filled["classes"]] == [("Cats", 1), ("dogs", 1)]
+
+
+def test_the_board_knows_the_limits_and_says_them_before_it_sends():
+    whole = script(BOARD_SCRIPTS)
+    assert "const MOST_ZIP_BYTES = 2000000000;" in whole
+    assert "const MOST_CLASSES = 50;" in whole
+    assert set(re.findall(r'\bsay\("(\w+)"', whole)) >= {"zip_too_large", "too_many_classes", "cut"}
+
+
+def test_the_scripts_know_every_word_they_say():
     for names in (BOARD_SCRIPTS, CAMERA_SCRIPTS):
         whole = script(names)
         said = set(re.findall(r'\bsay\("(\w+)"', whole)) | set(re.findall(r'sayCount\("(\w+)"', whole))
@@ -468,22 +519,33 @@ def test_teaching_again_replaces_the_own_model_and_no_others(services: Services,
         return sorted(entry.title for entry in shelf.list() if entry.title.lower().startswith("pets"))
 
     work, shelf = TeachingWork(services, rooms), shelf_of(services.store)
+    assert work.taught(SESSION) == ""
     for session in (SESSION, OTHER):
         fill(rooms.open(session), "roses", "tulips")
     first = work.teach(SESSION, small, "Pets").entry
     assert work.teach(OTHER, small, "pets").entry.title == "pets 2"
+    assert services.classifier(first.name).class_names == ("roses", "tulips")
+    fill(rooms.open(SESSION), "other")
     second = work.teach(SESSION, small, "Pets").entry
     assert (second.title, titles()) == ("Pets", ["Pets", "pets 2"])
-    assert first.name not in [entry.name for entry in shelf.list()]
+    assert second.name == first.name, "whoever has chosen it, by hand or by name, keeps it"
+    assert services.classifier(first.name).class_names == ("other", "roses", "tulips")
+    index = recall_pictures(services.classifier(first.name).checkpoint, shelf.pictures(first.name))
+    assert index is not None
+    assert len(index.paths) == 18
+    assert TeachingWork(services, Classrooms(rooms.folder)).taught(SESSION) == first.name, "a restart finds it too"
 
     shelf.remove(second.name)  # by somebody else, and its file name is taken by another model
+    assert work.taught(SESSION) == ""
     shelf.path(work.teach(OTHER, small, "pets").entry.name).rename(shelf.folder / f"{second.name[7:]}.safetensors")
-    work.teach(SESSION, small, "Pets new")
-    assert shelf.path(second.name).is_file()
+    others = shelf.path(second.name).read_bytes()
+    assert work.taught(SESSION) == ""
+    assert work.teach(SESSION, small, "Pets").entry.title == "Pets 2"
+    assert shelf.path(second.name).read_bytes() == others
 
     run, _, _ = work.promote(SESSION, work.teach(SESSION, small, "Pets").entry.name, "frozen")
     services.runner.stop(run.run_id)
-    assert work.teach(SESSION, small, "Pets").entry.title == "Pets"
+    assert work.teach(SESSION, small, "Pets").entry.title == "Pets 2"
     assert Path(run.config().init_from or "").is_file(), "the training has a beginning of its own"
     assert services.runner.wait(60)
 
@@ -503,3 +565,61 @@ def test_a_training_that_cannot_start_leaves_no_pictures(
     with pytest.raises(DatasetError, match="no room"):
         work.promote(SESSION, model, "frozen")
     assert sorted((services.data_dir / "taught").glob("*")) == before
+
+
+def test_what_cannot_become_a_data_set_is_a_sentence(
+    services: Services, small: str, rooms: Classrooms, room: Classroom, tmp_path: Path, monkeypatch: Any
+):
+    work = TeachingWork(services, rooms)
+    fill(room, "roses", "tulips")
+    model = work.teach(SESSION, small, "no data set").entry.name
+    with monkeypatch.context() as patch:
+        (tmp_path / "data").touch()  # a file, where nobody can make a folder
+        patch.setattr(services, "data_dir", tmp_path / "data")
+        with pytest.raises(DatasetError, match="free some space or change the data folder"):
+            work.promote(SESSION, model, "frozen")
+    room.add_class("empty")
+    with pytest.raises(DatasetError, match="“empty” has no pictures"):
+        work.promote(SESSION, model, "frozen")
+
+
+def test_an_app_that_only_reads_teaches_nothing_and_says_so(
+    services: Services, small: str, rooms: Classrooms, room: Classroom, monkeypatch: Any
+):
+    def refuse() -> None:
+        raise RunError("Another app has the runs folder.")
+
+    fill(room, "roses", "tulips")
+    before = shelf_of(services.store).list()
+    monkeypatch.setattr(services.store, "check_writable", refuse)
+    with pytest.raises(RunError, match="Another app"):
+        TeachingWork(services, rooms).teach(SESSION, small, "nowhere")
+    assert shelf_of(services.store).list() == before
+
+
+def test_the_camera_is_never_told_all_or_nothing_of_an_answer_that_is_not(
+    services: Services, small: str, rooms: Classrooms, room: Classroom, monkeypatch: Any
+):
+    fill(room, "roses", "tulips")
+    model = TeachingWork(services, rooms).teach(SESSION, small, "almost sure").entry.name
+    ranked = (Prediction("roses", 0.997), Prediction("tulips", 0.003))
+    nearly = Classification(predictions=ranked, unknown=False, seen=Image.new("RGB", (32, 32)), seconds=0)
+    monkeypatch.setattr(services.desk, "classify", lambda *_, **__: SimpleNamespace(result=lambda: nearly))
+    frame = sent(flower("roses", 9))[0]["content"]
+    told = TeachingWork(services, rooms).answer_camera([{"model": model, "content": frame}])
+    assert (told["sure"], [bar["said"] for bar in told["bars"]]) == (">99%", [">99%", "<1%"])
+    assert "row.said" in script(CAMERA_SCRIPTS)
+
+
+def test_a_reload_brings_back_the_part_that_asks_the_taught_model(services: Services, monkeypatch: Any):
+    async def made() -> gr.Blocks:
+        with gr.Blocks() as page:
+            teaching_tab(services, page)
+        return page
+
+    functions = [each.fn for each in asyncio.run(made()).fns.values() if each.fn is not None]
+    settle_in = next(function for function in functions if function.__name__ == "settle_in")
+    for name in ("models/mine", ""):
+        monkeypatch.setattr(TeachingWork, "taught", lambda self, session, name=name: name)
+        who, model, camera, after = settle_in(SimpleNamespace(session=SESSION))
+        assert (who, model, camera, after["visible"]) == (SESSION, name, name, bool(name))

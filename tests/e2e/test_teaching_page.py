@@ -98,6 +98,10 @@ def test_two_classes_of_cifar_pictures_are_taught_and_told_apart(
             visitor.part("#teach-photo").get_by_label("Remove Image").click()
             expect(card.locator(".bar-label")).to_have_count(0)
     assert right >= 4
+    visitor.page.reload()
+    open_part(visitor)
+    visitor.drop("#teach-photo", path)
+    expect(card.locator(".bar-label")).to_have_count(2)  # the model is there again, as the classes are
     visitor.go("One")
     visitor.choose("#classify-model", "planes and frogs")
 
@@ -129,6 +133,35 @@ def test_a_folder_and_a_dropped_zip_fill_classes_and_bursts(
     expect(visitor.part("#teach-board .tb-said")).to_contain_text("Drop pictures onto the card of their class")
     visitor.let_fall("#teach-board .tb-class >> nth=0", examples[3])
     expect(board).to_have_attribute("data-pictures", "9")
+
+
+ENDLESS_FOLDER = """() => {
+  const folder = { isDirectory: true, createReader: () => {
+    const rest = [folder];
+    return { readEntries: (found) => found(rest.splice(0)) };
+  } };
+  DataTransferItem.prototype.webkitGetAsEntry = () => folder;
+}"""
+
+
+def test_what_is_too_much_is_said_before_it_is_sent(
+    visit: Callable[..., Visitor], examples: list[Path], tmp_path: Path
+):
+    visitor = visit()
+    board = open_part(visitor)
+    said = visitor.part("#teach-board .tb-said")
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as packed:
+        for number in range(51):
+            packed.write(examples[0], f"many/{number}/{number}.png")
+    visitor.let_fall("#teach-board .tb", tmp_path / "many.zip")
+    expect(said).to_contain_text("there would be 51 classes, and 50 are the limit here")
+    expect(board).to_have_attribute("data-classes", "0")
+    visitor.page.evaluate("Object.defineProperty(Blob.prototype, 'size', { get: () => 3e9 })")
+    visitor.let_fall("#teach-board .tb", tmp_path / "many.zip")
+    expect(said).to_contain_text("many.zip is larger than 2 GB")
+    visitor.page.evaluate(ENDLESS_FOLDER)
+    visitor.let_fall("#teach-board .tb", tmp_path / "many.zip")
+    expect(said).to_contain_text("at most 8 folders deep")
 
 
 def test_a_burst_of_the_camera_arrives_as_one_group_and_the_camera_asks(

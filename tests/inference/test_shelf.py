@@ -3,7 +3,9 @@
 import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -91,6 +93,37 @@ def test_what_cannot_be_written_leaves_nothing(shelf: ModelShelf, monkeypatch: p
         shelf.add(DESCRIBED, WEIGHTS, name="Mine")
     assert str(shelf.folder) not in str(raised.value)
     assert os.listdir(shelf.folder) == []
+
+
+def test_a_replaced_model_keeps_its_name_and_nothing_else(shelf: ModelShelf):
+    entry = shelf.add(DESCRIBED, WEIGHTS, name="Mine")
+    shelf.pictures(entry.name).touch()
+    other = {name: tensor + 1 for name, tensor in WEIGHTS.items()}
+    replaced = shelf.replace(entry.name, replace(DESCRIBED, class_names=("up", "down")), other, title="mine!")
+    assert (replaced.name, replaced.title) == (entry.name, "mine!")
+    assert shelf.list() == (replaced,)
+    described, model = load_checkpoint(shelf.path(entry.name))
+    assert described.class_names == ("up", "down")
+    assert torch.equal(model.state_dict()["fc.bias"], WEIGHTS["fc.bias"] + 1)
+    assert sorted(os.listdir(shelf.folder)) == ["mine.label.json", "mine.safetensors"]
+    with pytest.raises(CheckpointError, match="There is no model"):
+        shelf.replace("models/nothing", DESCRIBED, WEIGHTS, title="Mine")
+
+
+def test_what_cannot_be_replaced_stays_with_its_label_and_its_pictures(shelf: ModelShelf, monkeypatch: Any):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    entry = shelf.add(DESCRIBED, WEIGHTS, name="Mine")
+    shelf.pictures(entry.name).touch()
+    for failing in ("resnet_core.training.checkpoint.save_checkpoint", "resnet_core.inference.shelf.write_json"):
+        with monkeypatch.context() as patch:
+            patch.setattr(failing, full)
+            with pytest.raises(CheckpointError, match="No space left on device"):
+                shelf.replace(entry.name, replace(DESCRIBED, class_names=("up", "down")), WEIGHTS, title="Other")
+    assert shelf.list() == (entry,)
+    assert load_checkpoint(shelf.path(entry.name))[0].class_names == ("left", "right")
+    assert sorted(os.listdir(shelf.folder)) == ["mine.label.json", "mine.pictures.npz", "mine.safetensors"]
 
 
 def test_a_full_shelf_says_so(shelf: ModelShelf, monkeypatch: pytest.MonkeyPatch):

@@ -51,10 +51,17 @@ def teaching_tab(services: Services, page: gr.Blocks) -> gr.Tab:
         with gr.Column(visible=False, elem_id="teach-after") as after:
             photo, card, camera = _trying(work)
             _promoting(work, session, model)
-    _wire_teaching(work, (session, backbone, title), start, (report, model, camera, after, card))
-    _wire_trying(work, photo, model, card)
+    taught = _wire_teaching(work, (session, backbone, title), start, (report, model, camera, after, card))
+    _wire_trying(work, photo, model, card, taught)
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-    board.arrive(_session_of, None, session, **quiet)
+
+    @failing_in_a_sentence
+    def settle_in(event: gr.EventData) -> tuple[Any, ...]:
+        who = str(event.session)
+        name = work.taught(who)  # a reload finds it again, as the board finds the classes
+        return who, name, name, gr.update(visible=bool(name))
+
+    board.arrive(settle_in, None, [session, model, camera, after], **quiet)
     tab.select(failing_in_a_sentence(lambda chosen: refreshed_models(services, chosen)), backbone, backbone, **quiet)
 
     def greet(request: gr.Request) -> tuple[str, str]:
@@ -111,7 +118,9 @@ def _promoting(work: TeachingWork, session: Any, model: Any) -> None:
     started.success(None, None, None, js=SHOW_TRAINING, api_visibility="private")
 
 
-def _wire_teaching(work: TeachingWork, inputs: tuple[Any, ...], start: Any, outputs: tuple[Any, ...]) -> None:
+def _wire_teaching(work: TeachingWork, inputs: tuple[Any, ...], start: Any, outputs: tuple[Any, ...]) -> Any:
+    """The event of pressing “Teach”."""
+
     @failing_in_a_sentence
     def teach_classes(
         who: str,
@@ -131,7 +140,7 @@ def _wire_teaching(work: TeachingWork, inputs: tuple[Any, ...], start: Any, outp
         taught = lesson.entry.name
         return card, taught, taught, gr.update(visible=True), empty_card(say("teaching_drop", language))
 
-    start.click(
+    return start.click(
         teach_classes,
         list(inputs),
         list(outputs),
@@ -142,7 +151,9 @@ def _wire_teaching(work: TeachingWork, inputs: tuple[Any, ...], start: Any, outp
     )
 
 
-def _wire_trying(work: TeachingWork, photo: Any, model: Any, card: Any) -> None:
+def _wire_trying(work: TeachingWork, photo: Any, model: Any, card: Any, taught: Any) -> None:
+    """The photo is answered when it is dropped, and anew by what was `taught`, which may bear the name of the last."""
+
     @failing_in_a_sentence
     def try_photo(picture: ReadImage | None, name: str, request: gr.Request) -> str:
         language = language_of(request)
@@ -152,8 +163,4 @@ def _wire_trying(work: TeachingWork, photo: Any, model: Any, card: Any) -> None:
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     photo.change(try_photo, [photo, model], card, **TOGETHER, **quiet)
-    model.change(try_photo, [photo, model], card, **TOGETHER, **quiet)
-
-
-def _session_of(event: gr.EventData) -> str:
-    return str(event.session)
+    taught.success(try_photo, [photo, model], card, **TOGETHER, **quiet)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from demo.classify.one_photo import answer_html
+from demo.classify.sureness import per_cent
 from demo.classify.teaching.teaching_board.board_requests import decode_picture, read_request
 from demo.classify.teaching.teaching_board.classroom import Classroom
 from demo.classify.teaching.teaching_board.classrooms import Classrooms
@@ -62,6 +63,7 @@ class TeachingWork:
         from resnet_core.inference.taught import refusing_unknown, remember_pictures
         from resnet_core.training.teaching import teach
 
+        self.services.store.check_writable()
         room = self.rooms.open(session)
         classes = [each.name for each in room.classes()]
         taught = teach(
@@ -82,19 +84,22 @@ class TeachingWork:
     def _store(self, room: Classroom, checkpoint: Checkpoint, weights: dict[str, Tensor], title: str) -> ModelEntry:
         """Puts the model on the shelf, in place of the one that was taught here before under the same title."""
         shelf = shelf_of(self.services.store)
-        mark, _, old_title = room.taught().partition("|")
-        old = mark if old_title == title.casefold() else ""
-        others = [entry.title for entry in shelf.list() if _mark(shelf, entry.name) != old]
-        entry = shelf.add(checkpoint, weights, name=_free_title(title, others))
+        own, own_title = _own(room, shelf)
+        old = own if own_title == title.casefold() else ""
+        free = _free_title(title, [entry.title for entry in shelf.list() if entry.name != old])
+        if old:  # under the same file name: whoever has chosen it gets what was taught now
+            entry = shelf.replace(old, checkpoint, weights, title=free)
+        else:
+            entry = shelf.add(checkpoint, weights, name=free)
         try:
             room.note_taught(f"{_mark(shelf, entry.name)}|{title.casefold()}")
         except DatasetError:  # the disk is full: the model is there, only not replaced next time
             log.warning("could not note which model was taught", exc_info=True)
-            return entry
-        if old and _mark(shelf, name := old.partition("@")[0]) == old:
-            with contextlib.suppress(CheckpointError):
-                shelf.remove(name)
         return entry
+
+    def taught(self, session: object) -> str:
+        """The shelf's name of what the session taught last; "" where it has gone. Raises DatasetError."""
+        return _own(self.rooms.open(session), shelf_of(self.services.store))[0]
 
     def promote(self, session: object, model: str, way: str) -> tuple[Run, int, int]:
         """Writes the pictures as a data set and starts a training from the taught model; (run, train, val pictures)."""
@@ -104,10 +109,10 @@ class TeachingWork:
 
         room = self.rooms.open(session)
         runner, backbone = self.services.runner, self._backbone(_taught(model))
-        material = gather(room.examples(), backbone, self._looks(), in_turn=self.services.desk.run)
+        classes = [each.name for each in room.classes()]
+        material = gather(room.examples(), backbone, self._looks(), classes=classes, in_turn=self.services.desk.run)
         title = next((e.title for e in shelf_of(self.services.store).list() if e.name == model), model)
         place = self.services.data_dir / "taught" / f"{model.removeprefix(PREFIX)}-{time.strftime('%Y%m%d-%H%M%S')}"
-        place.parent.mkdir(parents=True, exist_ok=True)
         folder, start = place.resolve(), place.resolve().with_name(f"{place.name}.safetensors")
         settings = fine_tuning_settings(backbone.checkpoint, way=way)
         config = make_config(dataset=str(folder), init_from=str(start), name=title, **settings)
@@ -127,8 +132,8 @@ class TeachingWork:
         return answer_html(self.services, picture, _taught(model), ANSWERS, language)[0]
 
     def answer_camera(self, request: object) -> dict[str, Any]:
-        """What it says to a frame that a script has sent: {"headline", "sure", "bars": [{"label", "share", "color"}]},
-        or {"error": sentence}; never raises."""
+        """What it says to a frame that a script has sent: {"headline", "sure", "bars": [{"label", "share", "said",
+        "color"}]}, or {"error": sentence}; never raises."""
         try:
             asked = read_request(request)
             language = "zh" if str(asked.get("language", "")).startswith("zh") else "en"
@@ -142,16 +147,21 @@ class TeachingWork:
     def _answer_frame(self, content: bytes, model: str, language: str) -> dict[str, Any]:
         classifier = self.services.classifier(_taught(model))
         image = read_image(io.BytesIO(content), name="camera picture", draft_size=classifier.draft_size)
-        result = self.services.classify(model, image, top_k=ANSWERS)
+        result = self.services.desk.classify(classifier, image, top_k=ANSWERS).result()  # it may be replaced meanwhile
         best = result.predictions[0]
         place = {name: index for index, name in enumerate(classifier.class_names)}
         bars = [
-            {"label": visible_text(each.label), "share": each.probability, "color": place[each.label]}
+            {
+                "label": visible_text(each.label),
+                "share": each.probability,
+                "said": per_cent(each.probability),
+                "color": place[each.label],
+            }
             for each in result.predictions
         ]
         nearest = say("nearest", language, label=visible_text(best.label))
         headline = say("unknown", language) if result.unknown else visible_text(best.label)
-        return {"headline": headline, "sure": nearest if result.unknown else f"{best.probability:.0%}", "bars": bars}
+        return {"headline": headline, "sure": nearest if result.unknown else per_cent(best.probability), "bars": bars}
 
     def room(self, session: object) -> Classroom:
         """The visitor's classes."""
@@ -178,6 +188,13 @@ def _mark(shelf: ModelShelf, name: str) -> str:
         return f"{name}@{shelf.path(name).stat().st_mtime_ns}"
     except (CheckpointError, OSError):
         return ""
+
+
+def _own(room: Classroom, shelf: ModelShelf) -> tuple[str, str]:
+    """Name and folded title of the model taught last in this room; "" where it has gone, or another is in its place."""
+    mark, _, title = room.taught().partition("|")
+    name = mark.rpartition("@")[0]
+    return (name, title) if name and _mark(shelf, name) == mark else ("", "")
 
 
 def _free_title(title: str, others: Iterable[str]) -> str:

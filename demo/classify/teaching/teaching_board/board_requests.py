@@ -144,7 +144,8 @@ def _zip(room: Classroom, asked: Request) -> dict[str, Any]:
 
 
 def _fill(room: Classroom, path: Path, name: str) -> list[str]:
-    """Takes the pictures of a zip; sentences on what was not taken. Raises DatasetError where there is no room."""
+    """Takes the pictures of a zip; sentences on what was not taken. Raises DatasetError where there is no room for all
+    its classes and pictures, or a name is none: then nothing is taken."""
     from resnet_core.data.datasets import archive_dataset
     from resnet_core.training.examples import burst_folder
 
@@ -155,15 +156,15 @@ def _fill(room: Classroom, path: Path, name: str) -> list[str]:
             f"The zip holds {total:,} pictures, and there is room for {MAX_PICTURES - room.count():,} of "
             f"{MAX_PICTURES:,} here; choose fewer, or train a network with it in the Train tab."
         )
+    owners = room.classes_called(dataset.class_names)
     said = list(dataset.notes)
     by_burst: dict[tuple[int, str], list[str]] = {}
     for picture in (*dataset.train, *dataset.val):
         folder = burst_folder(picture.path, dataset.class_names[picture.class_index])
         by_burst.setdefault((picture.class_index, folder), []).append(picture.path)
     for (index, folder), paths in sorted(by_burst.items()):
-        owner = room.class_called(dataset.class_names[index])
         burst = f"{name}/{folder}"[-MAX_BURST:] if folder else ""
-        said += room.add_images(owner.class_id, paths, dataset.source.load, burst=burst)
+        said += room.add_images(owners[index].class_id, paths, dataset.source.load, burst=burst)
     return said
 
 

@@ -26,7 +26,7 @@ function barOf(row) {
   bar.style.width = `${Math.max(0.4, 100 * row.share).toFixed(1)}%`;
   bar.style.background = COLORS[row.color % COLORS.length];
   track.append(bar);
-  item.append(make("span", "ca-label", row.label), track, make("span", "ca-number", `${(100 * row.share).toFixed(0)}%`));
+  item.append(make("span", "ca-label", row.label), track, make("span", "ca-number", row.said));
   return item;
 }
 

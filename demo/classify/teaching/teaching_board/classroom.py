@@ -68,19 +68,23 @@ class Classroom:
     def add_class(self, name: str) -> TaughtClass:
         """A new, empty class. Raises DatasetError for a name that is empty, taken or one too many."""
         with self._changing():
-            label = self._free_name(name)
-            if len(self._classes) >= MAX_CLASSES:
-                raise DatasetError(f"{MAX_CLASSES} classes are the limit here; remove one first.")
-            added = TaughtClass(class_id=f"c{self._number()}", name=label)
-            self._classes.append(added)
-            return added
+            return self._added(name)
 
     def class_called(self, name: str) -> TaughtClass:
-        """The class of that name, made if need be."""
+        """The class of that name, made if need be. Raises DatasetError as `add_class` does."""
         with self._lock:
-            wanted = _kin(tidy_label(name))
-            found = next((each for each in self._classes if _kin(each.name) == wanted), None)
-            return found or self.add_class(name)
+            return self._called(name) or self.add_class(name)
+
+    def classes_called(self, names: Sequence[str]) -> list[TaughtClass]:
+        """The classes of those names, made if need be: all of them or, with a DatasetError, none."""
+        with self._changing():
+            total = len({_kin(each.name) for each in self._classes} | {_kin(tidy_label(name)) for name in names})
+            if total > MAX_CLASSES:
+                raise DatasetError(
+                    f"With these there would be {total:,} classes, and {MAX_CLASSES} are the limit here; choose fewer, "
+                    "or train a network with them in the Train tab."
+                )
+            return [self._called(name) or self._added(name) for name in names]
 
     def rename_class(self, class_id: str, name: str) -> None:
         """Another name for a class. Raises DatasetError."""
@@ -216,12 +220,24 @@ class Classroom:
             raise DatasetError("This class is not there any more; reload the page.")
         return found
 
+    def _called(self, name: str) -> TaughtClass | None:
+        wanted = _kin(tidy_label(name))
+        return next((each for each in self._classes if _kin(each.name) == wanted), None)
+
+    def _added(self, name: str) -> TaughtClass:
+        label = self._free_name(name)
+        if len(self._classes) >= MAX_CLASSES:
+            raise DatasetError(f"{MAX_CLASSES} classes are the limit here; remove one first.")
+        added = TaughtClass(class_id=f"c{self._number()}", name=label)
+        self._classes.append(added)
+        return added
+
     def _free_name(self, name: str, *, but: TaughtClass | None = None) -> str:
         label = tidy_label(visible_text(name))
         if not label.strip(". \u200c\u200d"):
             raise DatasetError("A class needs a name; type what its pictures show.")
         if len(label) > MAX_NAME:
-            raise DatasetError(f"A class name may have {MAX_NAME} letters; this one has {len(label)}.")
+            raise DatasetError(f"A class name may have {MAX_NAME} letters; “{label}” has more.")
         twin = next((each for each in self._classes if each is not but and _kin(each.name) == _kin(label)), None)
         if twin:
             raise DatasetError(

@@ -109,6 +109,8 @@ async function sendFolder(found, { alone = false } = {}) {
   const { bursts, leftOut } = sortByClass(found, alone);
   if (!bursts.length) complain(say("no_class_folders"));
   else if (leftOut) complain(say("left_out", { n: leftOut }));
+  const named = new Set([...classes, ...bursts].map(({ name }) => name.toLowerCase()));
+  if (named.size > MOST_CLASSES) return complain(say("too_many_classes", { n: named.size, limit: MOST_CLASSES }));
   if (!fits(bursts.reduce((sum, { pictures }) => sum + pictures.length, 0))) return;
   for (const { name, burst, pictures } of bursts) await sendPictures({ name, burst }, pictures);
 }
@@ -128,13 +130,16 @@ async function takeDropped(transfer, id) {
     if (loose.length) complain(say("drop_on_class"));
   }
   if (found.left) complain(say("left_out", { n: found.left }));
+  if (found.cut) complain(say("cut", { most: MOST_LISTED.toLocaleString(root.lang), deep: DEEPEST }));
 }
 
 async function sendZip(file) {
+  if (file.size > MOST_ZIP_BYTES) return complain(say("zip_too_large", { name: file.name, limit: MOST_ZIP_BYTES / 1e9 }));
   busy(say("reading_zip"));
   try {
     const stored = await upload(file);
-    await wire.ask({ action: "zip", path: stored.path, name: file.name });
+    const reply = await wire.ask({ action: "zip", path: stored.path, name: file.name });
+    if (!reply?.classes) await wire.ask({ action: "state" }); // never less on the page than there is
   } catch (problem) {
     console.warn(problem);
     complain(say("no_answer"));

@@ -11,10 +11,11 @@ from typing import Any
 
 import gradio as gr
 
-from demo.classify.teaching.teaching_board.classroom import MAX_PICTURES
+from demo.classify.teaching.teaching_board.classroom import MAX_CLASSES, MAX_PICTURES
 from demo.component import WithoutStub
 from demo.markup import CLASS_COLORS
 from demo.words.teaching import BOARD
+from resnet_core.data.archive import MAX_TOTAL_BYTES
 
 FOLDER = Path(__file__).parent
 BOARD_SCRIPTS = (
@@ -34,7 +35,8 @@ Answering = Callable[[object], dict[str, Any]]
 def script(names: tuple[str, ...]) -> str:
     """The script the browser runs: constants, then the files in the order they build on."""
     strings = {tag: {key: words[place] for key, words in BOARD.items()} for place, tag in enumerate(("en", "zh"))}
-    constants = {"STRINGS": strings, "COLORS": CLASS_COLORS, "MOST_PICTURES": MAX_PICTURES}
+    limits = {"MOST_CLASSES": MAX_CLASSES, "MOST_PICTURES": MAX_PICTURES, "MOST_ZIP_BYTES": MAX_TOTAL_BYTES}
+    constants = {"STRINGS": strings, "COLORS": CLASS_COLORS, **limits}
     given = [f"const {name} = {json.dumps(value)};" for name, value in constants.items()]
     return "\n".join([*given, *map(_read, names)])
 
