@@ -20,7 +20,7 @@ from demo.training.reading_note import reading_note
 from demo.training.repeat_section import repeat_section
 from demo.training.resume_button import wire_resume
 from demo.training.settings_section import settings_section
-from demo.training.start_form import StartForm, data_choices, device_choices, start_form, wanted
+from demo.training.start_form import StartForm, data_choices, device_choices, start_choices, start_form, wanted
 from resnet_core.training.runs import ENDED
 
 
@@ -107,4 +107,5 @@ def _wire_controls(services: Services, tab: gr.Tab, form: StartForm, run: Any, b
     board.statechange(on_status, None, [*form.controls, run], **quiet)
     run.change(lambda run_id: run_id, run, board, **quiet)
     tab.select(lambda: gr.update(choices=data_choices(services)), None, form.fields["dataset"], **quiet)
+    tab.select(lambda: gr.update(choices=start_choices(services)), None, form.fields["init_from"], **quiet)
     tab.select(lambda: device_choices(services), None, form.fields["device"], **quiet)

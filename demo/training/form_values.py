@@ -5,7 +5,6 @@ run and starting it again loses nothing.
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 from demo.text import say
@@ -22,7 +21,7 @@ LARGEST_EXACT = 2**53  # beyond, a browser's number is no longer exact
 # the settings of the form, in the order of its components; the first seven a preset shows
 FIELDS = (
     "dataset", "model", "preset", "epochs", "batch_size", "learning_rate", "image_size",
-    "budget_minutes", "pretrained", "residual", "drop_path", "freeze", "thaw",
+    "budget_minutes", "pretrained", "init_from", "residual", "drop_path", "freeze", "thaw",
     "augment", "mixup", "cutmix", "class_weights", "sampling",
     "optimizer", "schedule", "clip_norm", "patience",
     "device", "precision", "memory_format", "compile", "halve_batch", "name", "seed", "keep",
@@ -95,11 +94,9 @@ def shown_by_preset(preset: str, dataset: str) -> tuple[Any, ...]:
 
 
 def check_allowed(config: TrainConfig, *, local: bool) -> None:
-    """Raises ConfigError where somebody at another machine names a file of this one, or asks too much of it."""
+    """Raises ConfigError where somebody at another machine asks too much of this one."""
     if local:
         return
-    if config.init_from:
-        raise ConfigError("init_from names a file of this machine; only people at it may do that.")
     cores = read_cores().usable
     for field in ("processes", "num_threads"):
         if (getattr(config, field) or 0) > cores:
@@ -133,12 +130,8 @@ def _names_only(settings: dict[str, Any]) -> dict[str, str]:
 def others_in_words(others: str, language: str) -> str:
     """A sentence with the settings that have no field; "" where there are none."""
     settings = read_others(others)
-    told = ", ".join(f"{name} {_said(name, value)}" for name, value in settings.items())
+    told = ", ".join(f"{name} {value}" for name, value in settings.items())
     return say("form_others", language, settings=told) if told else ""
-
-
-def _said(name: str, value: Any) -> str:
-    return Path(value).name if name == "init_from" else str(value)
 
 
 def _shown(field: str, value: Any) -> Any:

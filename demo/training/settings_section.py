@@ -14,6 +14,7 @@ from demo.training.form_values import check_allowed, form_from_config, shareable
 from demo.training.start_form import StartForm, data_choices, wanted
 from demo.training.take_file import take_file
 from resnet_core.errors import ConfigError
+from resnet_core.inference.starting import start_name
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.settings_files import LARGEST, read_settings, write_settings
 
@@ -30,7 +31,9 @@ def settings_section(services: Services, form: StartForm, run: Any) -> None:
 
     @failing_in_a_sentence
     def written(*values: Any) -> dict[str, str]:
-        config = shareable(wanted(services, *values), local=services.local)
+        config = wanted(services, *values)
+        start = _start_by_name(services, config).init_from
+        config = shareable(config, local=services.local).replace(init_from=start)
         return {"name": f"{file_stem(config)}.json", "text": write_settings(config)}
 
     @failing_in_a_sentence
@@ -54,7 +57,7 @@ def fill(services: Services, config: TrainConfig, request: gr.Request | None) ->
     """Values of the folder box, of what travels beside the form, of its fields, and of the zip box: none, since its
     pictures would win. Raises ConfigError where somebody at another machine names files of this one."""
     check_allowed(config, local=services.local)
-    values, others = form_from_config(config)
+    values, others = form_from_config(_start_by_name(services, config))
     named = [name for _, name in data_choices(services)]
     folder = "" if config.dataset in named else config.dataset
     if folder and not services.local:
@@ -62,6 +65,16 @@ def fill(services: Services, config: TrainConfig, request: gr.Request | None) ->
     shown = (gr.skip() if folder else values[0], *values[1:])
     gr.Info(say("form_loaded", language_of(request)), duration=5)
     return (folder, others, *shown, None)
+
+
+def _start_by_name(services: Services, config: TrainConfig) -> TrainConfig:
+    """The config with the name of the model it starts from, which reads better than its file."""
+    if not config.init_from:
+        return config
+    name = start_name(config.init_from, services.store)
+    if name is None and not services.local:
+        raise ConfigError("init_from names a file of this machine; only people at it may do that.")
+    return config.replace(init_from=name or config.init_from)
 
 
 def file_stem(config: TrainConfig) -> str:

@@ -18,8 +18,10 @@ from demo.training.form_values import (
     shown_by_preset,
 )
 from demo.uploads import keep_upload
-from resnet_core.data.datasets import list_datasets
+from resnet_core.data.datasets import archive_dataset, list_datasets
 from resnet_core.errors import DeviceError
+from resnet_core.inference.catalog import list_checkpoints
+from resnet_core.inference.starting import started_from
 from resnet_core.models.zoo import get_architecture, list_models
 from resnet_core.training.config import (
     AUGMENTATIONS,
@@ -60,20 +62,26 @@ def wanted(
     services: Services, zip_path: str | None, folder: str, others: str, *values: Any, keep: bool = True
 ) -> TrainConfig:
     """The settings of the form; `keep` False leaves an uploaded zip where it is. Raises ResNetLabError."""
-    own: str | None = None
-    if zip_path:
-        own = str(keep_upload(Path(zip_path), services.data_dir) if keep else zip_path)
-    elif services.local and folder:
-        own = folder.strip()
+    own = zip_path or (folder.strip() if services.local and folder else None)
     config = config_from_form(values, others=others, own_data=own)
     check_allowed(config, local=services.local)
     check_name(config.name)
+    config = started_from(config, services.store, allow_paths=services.local)
+    if zip_path and keep:  # only now: what is refused leaves no copy behind
+        archive_dataset(Path(zip_path), name=Path(zip_path).stem)
+        config = config.replace(dataset=str(keep_upload(Path(zip_path), services.data_dir)))
     return config
 
 
 def data_choices(services: Services) -> list[tuple[str, str]]:
     """(title, name) of the named data sets that are here."""
     return [(entry.title, entry.name) for entry in list_datasets(services.data_dir) if entry.available]
+
+
+def start_choices(services: Services) -> list[tuple[str, str]]:
+    """(title, name) of what a training can start from: fresh weights, or any model of ours that is here."""
+    models = list_checkpoints(services.store, with_imagenet=False, kept=True)
+    return [(label("start_fresh"), AUTO), *((model.title, model.name) for model in models)]
 
 
 def device_choices(services: Services) -> Any:
@@ -94,7 +102,7 @@ def start_form(services: Services) -> StartForm:
         controls = _controls()
         plan = gr.HTML("", elem_id="train-plan")
         with gr.Accordion(label("more"), open=False, elem_id="train-more"):
-            built |= _network_fields() | _picture_fields() | _learning_fields() | _machine_fields()
+            built |= _network_fields(services) | _picture_fields() | _learning_fields() | _machine_fields()
             with _group("form_run"):
                 built["name"] = gr.Textbox("", label=label("run_name"), max_length=80, elem_id="train-name")
                 with gr.Row():
@@ -144,8 +152,15 @@ def _controls() -> tuple[gr.Button, ...]:
     return (*small, last)
 
 
-def _network_fields() -> dict[str, Any]:
+def _network_fields(services: Services) -> dict[str, Any]:
     with _group("form_network"):
+        init_from = gr.Dropdown(
+            start_choices(services),
+            value=AUTO,
+            label=label("start_from"),
+            elem_id="train-init-from",
+            allow_custom_value=True,  # people at this machine may name a file
+        )
         pretrained = gr.Checkbox(False, label=label("pretrained"), elem_id="train-pretrained")
         residual = gr.Checkbox(True, label=label("residual"), elem_id="train-residual")
         with gr.Row():
@@ -161,6 +176,7 @@ def _network_fields() -> dict[str, Any]:
         drop_path = _typed("form_drop_path", "train-drop-path", placeholder="0")
     return {
         "pretrained": pretrained,
+        "init_from": init_from,
         "residual": residual,
         "drop_path": drop_path,
         "freeze": freeze,

@@ -32,6 +32,8 @@ LABELS: dict[str, tuple[str, str]] = {
     "optimizer": ("Optimizer", "优化器"),
     "schedule": ("Learning-rate schedule", "学习率调度"),
     "augment": ("Augmentation", "数据增强"),
+    "start_from": ("Start from the weights of", "起点权重"),
+    "start_fresh": ("nothing: fresh weights", "无：全新权重"),
     "pretrained": ("Start from ImageNet weights", "从 ImageNet 权重开始"),
     "residual": ("Skip connections (off: the plain twin)", "残差连接（关闭：无残差的对照网络）"),
     "freeze": ("Keep weights up to", "冻结到此阶段"),

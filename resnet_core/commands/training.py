@@ -11,12 +11,12 @@ from resnet_core.commands.before_training import dry_run, find_rate
 from resnet_core.commands.stopping import stopping_on_signals, stopping_when_nobody_listens
 from resnet_core.commands.training_together import Task, advising_anyway, train_elsewhere, train_under_torchrun
 from resnet_core.data.datasets import load_dataset
+from resnet_core.data.images import display_name
 from resnet_core.errors import ConfigError, RunError
-from resnet_core.inference.catalog import checkpoint_path
+from resnet_core.inference.starting import started_from
 from resnet_core.terminal import ProgressBar
 from resnet_core.training.branching import branch_off
 from resnet_core.training.budget import as_decided
-from resnet_core.training.checkpoint import read_checkpoint
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.control import Control, Replay
 from resnet_core.training.data_changes import ready_to_go_on
@@ -28,7 +28,6 @@ from resnet_core.training.launching import branch_of_this_launch, count_processe
 from resnet_core.training.lost_steps import begins_again
 from resnet_core.training.orders import OrderedControl
 from resnet_core.training.presets import make_config
-from resnet_core.training.promotion import fine_tuning_settings
 from resnet_core.training.recorder import RunRecorder, find_resume, load_resume
 from resnet_core.training.runs import Run, RunStore
 from resnet_core.training.settings_files import read_settings
@@ -121,14 +120,11 @@ def _new_or_resumed(options: argparse.Namespace, store: RunStore) -> Task:
     if options.resume is None:
         if options.plain:
             settings["residual"] = False
-        if options.init_from:
-            start = checkpoint_path(options.init_from, store, allow_paths=True).resolve()
-            settings["init_from"] = str(start)
-            if options.model is None and options.preset is None:
-                settings = _network_of(start) | {key: value for key, value in settings.items() if value is not None}
         if options.settings:
-            return _from_file(options.settings, options.preset, settings), None, None
-        return make_config(options.preset or "default", **settings), None, None
+            config = _from_file(options.settings, options.preset, settings)
+        else:
+            config = make_config(options.preset or "default", **settings)
+        return started_from(config, store, allow_paths=True), None, None
     if given:
         raise ConfigError("A run is taken up with the settings it has; give --resume without others.")
     run = store.get(options.resume)
@@ -157,7 +153,13 @@ def _from_file(path: Path, preset: str | None, settings: dict[str, Any]) -> Trai
     """The settings of a JSON file, with those given beside it laid over them."""
     if preset:
         raise ConfigError("The file holds a preset's settings already; give --settings without --preset.")
-    config = read_settings(path.read_bytes())
+    try:
+        config = read_settings(path.read_bytes())
+    except OSError as error:
+        shown = display_name(path)
+        raise ConfigError(
+            f"The settings file “{shown}” cannot be read ({error.strerror}); check the name and the folder."
+        ) from error
     return config.replace(**{name: value for name, value in settings.items() if value is not None})
 
 
@@ -177,9 +179,3 @@ def _forked(options: argparse.Namespace, store: RunStore, settings: dict[str, An
         )
     note_launch(run)
     return run
-
-
-def _network_of(checkpoint: Path) -> dict[str, Any]:
-    """The settings that continue with a checkpoint's own network and pictures."""
-    settings = fine_tuning_settings(read_checkpoint(checkpoint), way="full")
-    return {key: value for key, value in settings.items() if key not in ("freeze", "resize")}

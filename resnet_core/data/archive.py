@@ -53,12 +53,13 @@ class Archive:
         _require_safe(opened, shown)
         self._entries: dict[str, zipfile.ZipInfo] = {}
         ignored: list[str] = []
+        folders: list[str] = []
         for entry in opened.infolist():
             path = _path_of(entry)
-            if path.endswith("/"):
-                continue
             if _SYSTEM_FILE.search(path):
-                ignored.append(path)
+                ignored += [] if path.endswith("/") else [path]
+            elif path.endswith("/"):
+                folders.append(path.rstrip("/"))
             else:
                 self._entries[path] = entry  # of two entries with one name the later counts, as for unzip
         if not self._entries:
@@ -67,6 +68,7 @@ class Archive:
         self.name = shown
         self.members = tuple(ArchiveMember(path, e.file_size, e.CRC) for path, e in self._entries.items())
         self.ignored = tuple(ignored)
+        self.folders = tuple(folders)  # those with an entry of their own, which empty ones need
         self._zip = opened
         self._stream = stream
         self._lock = threading.Lock()

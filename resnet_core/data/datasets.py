@@ -225,7 +225,7 @@ def archive_dataset(path: Path, *, name: str, seed: int = 0, set_aside: bool = T
             name=name,
             seed=seed,
             ignored=len(archive.members) + len(archive.ignored) - len(pictures),
-            folders={member.path.rpartition("/")[0] for member in archive.members},
+            folders={*archive.folders, *(member.path.rpartition("/")[0] for member in archive.members)},
             set_aside=set_aside,
         )
     except DatasetError:

@@ -17,12 +17,14 @@ from resnet_core.data.augment import AugmentPolicy, augment_batch, mirrored_in, 
 from resnet_core.data.cache import PixelStore, Progress, load_pixels
 from resnet_core.data.cuts import Cuts, plain_cuts, ranges
 from resnet_core.data.datasets import DatasetSpec
+from resnet_core.data.images import display_name
 from resnet_core.data.mixing import Mixing, Mixture, mix_batch
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.data.resident import resident_cuts
 from resnet_core.data.sampling import draw_order
 from resnet_core.data.sharing import ALL, Share, Whole
 from resnet_core.device import default_num_threads, make_generator
+from resnet_core.errors import DatasetError
 
 T = TypeVar("T")
 
@@ -204,6 +206,19 @@ class Loaders:
     val: ValLoader
 
 
+def _of_all_classes(dataset: DatasetSpec, train: PixelStore) -> PixelStore:
+    """The same store. Raises DatasetError where every training picture of a class was skipped: who would learn it?"""
+    asked = {picture.path: picture.class_index for picture in dataset.train}
+    lost = sorted(set(asked.values()) - set(train.targets.tolist()))
+    if lost:
+        names = ", ".join(display_name(dataset.class_names[index]) for index in lost)
+        reason = next(reason for path, reason in train.skipped if asked[path] == lost[0])
+        raise DatasetError(
+            f"No training picture of {names} can be read; replace them or remove the folder. The first reason: {reason}"
+        )
+    return train
+
+
 def make_loaders(
     dataset: DatasetSpec,
     preprocessing: Preprocessing,
@@ -223,12 +238,12 @@ def make_loaders(
 
     Without a random cut, training sees the same squares as validation; with one, it needs more than the final size.
     memory_format is that of the images, None: channels_last but on MPS. keep_on_device holds the pixels on the device
-    itself; None: on a CUDA device with room for them.
+    itself; None: on a CUDA device with room for them. Raises DatasetError where nothing of a class can be read.
     """
     exact = policy.area is None
     train_size = preprocessing.resize if exact else max(preprocessing.resize, round(preprocessing.crop * SOURCE_MARGIN))
     report = _joint_progress(progress, len(dataset.train), len(dataset.val))
-    train = load_pixels(dataset, "train", size=train_size, exact=exact, progress=report(0))
+    train = _of_all_classes(dataset, load_pixels(dataset, "train", size=train_size, exact=exact, progress=report(0)))
     val = load_pixels(dataset, "val", size=preprocessing.resize, exact=True, progress=report(len(dataset.train)))
     if memory_format is None:
         memory_format = torch.contiguous_format if device.type == "mps" else torch.channels_last

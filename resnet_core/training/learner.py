@@ -1,6 +1,6 @@
 """The network that learns and everything that changes it: one step, and its whole state in and out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -187,10 +187,17 @@ def _make_optimizer(network: Network, config: TrainConfig) -> torch.optim.Optimi
 
 
 def make_learner(
-    config: TrainConfig, loaders: Loaders, num_classes: int, where: DeviceChoice, *, fresh: bool, team: Team = ALONE
+    config: TrainConfig,
+    loaders: Loaders,
+    class_names: Sequence[str],
+    where: DeviceChoice,
+    *,
+    fresh: bool,
+    team: Team = ALONE,
 ) -> Learner:
     """The learner of a resolved config; `fresh` False: its weights are about to be restored."""
-    network = build_starting_model(config, num_classes, fresh=fresh)
+    num_classes = len(class_names)
+    network = build_starting_model(config, num_classes, class_names=class_names, fresh=fresh)
     assert isinstance(network, Network)
     if fresh and not config.pretrained and not config.init_from:
         prepare_first_layer(network, loaders)

@@ -67,7 +67,7 @@ class Session:
         self.warnings: list[str] = []
         self._reckoning = Reckoning(self.where.device, team)
         self.learner = make_learner(
-            self.config, self.loaders, len(dataset.class_names), self.where, fresh=state is None, team=team
+            self.config, self.loaders, dataset.class_names, self.where, fresh=state is None, team=team
         )
         self.plan = Plan(config=self.config, steps_per_epoch=len(self.loaders.train))
         if state is not None:

@@ -3,6 +3,7 @@ whitening stem, computed from the training pictures.
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,18 @@ from resnet_core.training.checkpoint import load_checkpoint
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.resolve import model_arguments
 
+HEAD = "fc."
 FIRST_LAYER_PICTURES = 2000  # 2 million patches of 2×2 for 12 directions; more changes the kernels by less than 1 %
 
 
-def build_starting_model(config: TrainConfig, num_classes: int, *, fresh: bool = True) -> nn.Module:
+def build_starting_model(
+    config: TrainConfig, num_classes: int, *, class_names: Sequence[str] = (), fresh: bool = True
+) -> nn.Module:
     """The network of a resolved config, on the CPU; the same seed gives the same weights whatever others draw.
 
-    `fresh` False leaves out the weights from elsewhere, for a run whose own are about to be loaded. Raises
-    ConfigError, ModelError or CheckpointError where the weights cannot be had or do not fit.
+    The head of weights from elsewhere is taken over only where it tells these very classes apart. `fresh` False leaves
+    out the weights from elsewhere, for a run whose own are about to be loaded. Raises ConfigError, ModelError or
+    CheckpointError where the weights cannot be had or do not fit.
     """
     assert config.model is not None
     arguments: dict[str, Any] = model_arguments(config)
@@ -36,10 +41,13 @@ def build_starting_model(config: TrainConfig, num_classes: int, *, fresh: bool =
     if not fresh:
         return model
     if config.pretrained:
-        _load_body(model, dict(build_model(config.model, pretrained=True).state_dict()), config.model)
+        _load_weights(model, dict(build_model(config.model, pretrained=True).state_dict()), config.model)
     elif config.init_from:
-        _, other = load_checkpoint(Path(config.init_from))
-        _load_body(model, other.state_dict(), config.init_from)
+        checkpoint, other = load_checkpoint(Path(config.init_from))
+        weights = dict(other.state_dict())
+        if checkpoint.class_names != tuple(class_names):
+            weights = {name: tensor for name, tensor in weights.items() if not name.startswith(HEAD)}
+        _load_weights(model, weights, config.init_from)
     return model
 
 
@@ -77,12 +85,12 @@ def prepare_first_layer(model: nn.Module, loaders: Loaders) -> None:
     model.whiten(train.preprocessing.normalize(pixels))
 
 
-def _load_body(model: nn.Module, weights: dict[str, torch.Tensor], source: str) -> None:
+def _load_weights(model: nn.Module, weights: dict[str, torch.Tensor], source: str) -> None:
     """Copies every tensor that has a place of its shape; only the head may be left out (T1's recipe: a new `fc`)."""
     own = model.state_dict()
     missing = [name for name, tensor in own.items() if name not in weights or weights[name].shape != tensor.shape]
-    if any(not name.startswith("fc.") for name in missing):
-        odd = next(name for name in missing if not name.startswith("fc."))
+    if any(not name.startswith(HEAD) for name in missing):
+        odd = next(name for name in missing if not name.startswith(HEAD))
         raise ConfigError(
             f"The weights of “{display_name(source)}” do not fit this network: {odd} differs; choose the same model."
         )

@@ -193,7 +193,8 @@ def save_start(material: Material, backbone: Backbone, val: torch.Tensor, path: 
     those may begin with it. Raises DatasetError where the head is no numbers or the disk refuses."""
     lesson = _lesson(material, backbone).part(~val)
     weights = _with_head(backbone, _final(lesson, seed)[1])
-    base, names = backbone.checkpoint, material.class_names
+    base, folders = backbone.checkpoint, folder_names(material.class_names)
+    names = tuple(folders[label] for label in material.class_names)  # what the training's data set will call them
     arguments = {**base.architecture_arguments, "num_classes": len(names)}
     described = Checkpoint(
         architecture=base.architecture,

@@ -96,6 +96,13 @@ def test_a_class_folder_without_a_picture_is_refused_by_name(make_folder: Folder
     for path in (folder, zipped(folder, tmp_path / "set.zip")):
         with pytest.raises(DatasetError, match="class folders without a picture: fox;"):
             load(path)
+    packed = tmp_path / "bare.zip"
+    with zipfile.ZipFile(packed, "w") as opened:
+        for path in FOUR:
+            opened.write(folder / path, path)
+        opened.writestr("gnu/", b"")
+    with pytest.raises(DatasetError, match="class folders without a picture: gnu;"):
+        load(packed)
 
 
 def test_nothing_is_opened_before_it_is_asked_for(make_folder: FolderMaker) -> None:

@@ -23,6 +23,7 @@ from resnet_core.data.datasets import DatasetSpec, folder_dataset, load_dataset
 from resnet_core.data.loaders import PREFETCH, Batch, Loaders, TrainLoader, ahead, make_loaders
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.data.resident import ResidentCuts
+from resnet_core.errors import DatasetError
 
 pytestmark = pytest.mark.usefixtures("torch_threads")
 
@@ -374,6 +375,14 @@ def test_corrupt_pictures_are_skipped_and_labels_still_fit(make_folder: FolderMa
     for path, target in zip(loaders.train.store.paths, loaders.train.store.targets.tolist(), strict=True):
         assert target == (0 if "/a/" in path else 1)
         assert shown[SMALL(dataset.source.load(path)).numpy().tobytes()] == target
+
+
+def test_a_class_of_which_nothing_can_be_read_is_refused_by_name(make_folder: FolderMaker) -> None:
+    folder = make_folder(picture_paths(3))
+    for path in (folder / "train" / "b").iterdir():
+        path.write_bytes(b"broken")
+    with pytest.raises(DatasetError, match=r"No training picture of b can be read; .*The first reason: "):
+        loaders_of(folder_dataset(folder, name="set"), SMALL, "none")
 
 
 def test_decoding_is_one_progress_over_both_splits(make_folder: FolderMaker) -> None:

@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,10 @@ from demo.training.plan_section import DatasetsAtHand, plan_html
 from demo.training.rate_picture import scan_picture
 from demo.training.repeat_section import repeat_section, script_of
 from demo.training.settings_section import file_stem, fill, settings_section
-from demo.training.start_form import DEVICES, StartForm, device_choices, start_form, wanted
+from demo.training.start_form import DEVICES, StartForm, device_choices, start_choices, start_form, wanted
 from resnet_core.device import offered_devices
-from resnet_core.errors import ConfigError, RunError
+from resnet_core.errors import CheckpointError, ConfigError, DatasetError, RunError
+from resnet_core.inference.catalog import SHIPPED
 from resnet_core.processor import read_cores
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.presets import PRESETS, make_config
@@ -216,11 +218,26 @@ def test_what_travels_beside_the_form_cannot_reach_into_it(others: str):
         read_others(others)
 
 
-def test_files_of_this_machine_are_named_only_from_it():
+def test_files_of_this_machine_are_named_only_from_it(services: Services, monkeypatch: pytest.MonkeyPatch):
+    form = {**dict.fromkeys(FIELDS, ""), **UNTOUCHED}
     config = TrainConfig(init_from="/etc/passwd")
-    check_allowed(config, local=True)
+    assert fill(services, config, None)[2 + FIELDS.index("init_from")] == "/etc/passwd"
+    monkeypatch.setattr(services, "local", False)
     with pytest.raises(ConfigError, match="only people at it"):
-        check_allowed(config, local=False)
+        fill(services, config, None)
+    for path in ("/etc/passwd", str(SHIPPED)):
+        with pytest.raises(CheckpointError, match="There is no model"):
+            wanted(services, None, "", "", *({**form, "init_from": path}[field] for field in FIELDS))
+
+
+def test_a_training_starts_from_a_model_of_the_list_and_goes_on_with_its_network(services: Services):
+    assert ("Flowers (shipped)", "flowers") in start_choices(services)
+    assert not any(name.startswith("imagenet") for _, name in start_choices(services)), "that is the box below"
+    form = {**dict.fromkeys(FIELDS, ""), **UNTOUCHED, "init_from": "flowers"}
+    config = wanted(services, None, "", "", *(form[field] for field in FIELDS))
+    assert (config.model, config.width, config.init_from) == ("resnet18", 48, str(SHIPPED))
+    shown = fill(services, config, None)
+    assert shown[2 + FIELDS.index("init_from")] == "flowers", "a name reads better than its file"
 
 
 def test_somebody_elsewhere_cannot_ask_for_more_than_the_machine_has():
@@ -261,9 +278,9 @@ def test_people_elsewhere_see_no_folders_of_this_machine(folder: str):
 
 
 def test_settings_without_a_field_are_said():
-    _, others = form_from_config(TrainConfig(width=32, init_from="/home/me/best.safetensors"))
+    _, others = form_from_config(TrainConfig(width=32, momentum=0.8))
     assert json.loads(others)["width"] == 32
-    assert others_in_words(others, "en") == "Also set: width 32, init_from best.safetensors."
+    assert others_in_words(others, "en") == "Also set: width 32, momentum 0.8."
     assert others_in_words("", "en") == ""
 
 
@@ -290,6 +307,26 @@ def test_loaded_settings_put_away_a_zip_whose_pictures_would_win(services: Servi
     assert [form.own_zip in call.outputs for call in filling] == [True] * 3, "a preset, a file and a clone"
     chosen = [call for call in page.fns.values() if (form.fields["dataset"]._id, "input") in call.targets]
     assert [(set(call.outputs), call.fn()) for call in chosen if call.fn] == [(boxes, (None, ""))]
+
+
+def test_a_zip_that_is_refused_leaves_no_copy(services: Services, tmp_path: Path):
+    uploads, form = services.data_dir / "uploads", {**dict.fromkeys(FIELDS, ""), **UNTOUCHED}
+    one, two = tmp_path / "one.zip", tmp_path / "two.zip"
+    for path, classes in ((one, ["cat"]), (two, ["cat", "dog"])):
+        with zipfile.ZipFile(path, "w") as opened:
+            for name in classes:
+                for number in range(2):
+                    opened.writestr(f"{name}/{number}.png", f"{name}{number}")
+
+    def asked(path: Path, **changes: Any) -> TrainConfig:
+        return wanted(services, str(path), "", "", *({**form, **changes}[field] for field in FIELDS))
+
+    with pytest.raises(DatasetError, match="only one class"):
+        asked(one)
+    with pytest.raises(ConfigError, match="Epochs"):
+        asked(two, epochs="0")
+    assert not uploads.exists()
+    assert Path(asked(two).dataset).parent == uploads
 
 
 def test_somebody_elsewhere_cannot_load_a_folder_of_this_machine(services: Services, monkeypatch: pytest.MonkeyPatch):
