@@ -31,10 +31,11 @@ def answer_card(
 
 def _bar(name: str, share: float, color: str) -> str:
     length = f"width:{max(0.4, share * 100):.1f}%;background:{color}"
+    shown = min(share, 0.999) if share < 1 else share  # an all that is none would read 100.0%
     return (
         f'<li><span class="bar-label">{escape(name)}</span>'
         f'<span class="bar-track"><span class="bar" style="{length}"></span></span>'
-        f'<span class="bar-number">{share:.1%}</span></li>'
+        f'<span class="bar-number">{shown:.1%}</span></li>'
     )
 
 

@@ -1,9 +1,9 @@
 """Trains the weights of the shipped checkpoint: `flowers`, `flowers-finish` and that twice again, larger.
 
-    python -m tools.train_flowers --data-dir DATA
-    python -m tools.ship_checkpoint RUN --data-dir DATA
+    python -m tools.train_flowers --data-dir DATA --ship
 
-Takes about six hours on two AVX2 cores. Stopped, the same command goes on; finished, it prints the run to ship.
+Takes about six hours on two AVX2 cores. Stopped, the same command goes on. Without --ship it only prints the run, for
+`python -m tools.ship_checkpoint RUN --data-dir DATA`.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from typing import Any
 from resnet_core.data.datasets import DatasetSpec, load_dataset
 from resnet_core.training.presets import make_config
 from resnet_core.training.runs import Run, RunStore
+from tools.ship_checkpoint import ship
 from tools.train_once import train_once
 
 LARGER = {"epochs": 52, "learning_rate": 0.02, "image_size": 144, "resize": 160, "start_image_size": 80, "seed": 11}
@@ -21,13 +22,17 @@ PARTS: tuple[tuple[str, dict[str, Any]], ...] = (("second", {}), ("third", LARGE
 
 
 def main() -> None:
-    """Reads the arguments, trains the four parts and prints the last one's id."""
+    """Reads the arguments, trains the four parts, prints the last one's id and ships its best epoch if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    parser.add_argument("--ship", action="store_true", help="put the last part's best epoch into assets/")
     options = parser.parse_args()
     dataset = load_dataset("flower_photos", data_dir=options.data_dir)
-    print(train_flowers(dataset, RunStore(options.runs_dir)).run_id)
+    run = train_flowers(dataset, RunStore(options.runs_dir))
+    print(run.run_id)
+    if options.ship:
+        ship(run.checkpoint_path(), options.data_dir)
 
 
 def train_flowers(dataset: DatasetSpec, store: RunStore, **settings: Any) -> Run:

@@ -11,6 +11,7 @@ from demo.classify.sureness import (
     at_threshold,
     connect_sureness,
     page_threshold,
+    per_cent,
     reliable_words,
     score_words,
     sureness_panel,
@@ -76,9 +77,9 @@ def card_html(
 
 
 def sureness_words(probability: float, language: str) -> str:
-    """ "Quite sure · 97 %" and the like."""
+    """ "Quite sure · 97%" and the like."""
     word = "certain" if probability >= SURE else "likely" if probability >= LIKELY else "unsure"
-    return f"{say(word, language)} · {probability:.0%}"
+    return f"{say(word, language)} · {per_cent(probability)}"
 
 
 def engine_title(name: str) -> str:
@@ -111,7 +112,7 @@ def one_photo_tab(services: Services, page: gr.Blocks) -> Any:
                 sure = sureness_panel()
         why_section(services, photo, model)
         what_if_section(services, photo, model, sure.moved)
-        history = history_section(photo)
+        history = history_section(services, photo, choice)
 
     @failing_in_a_sentence
     def classify_photo(

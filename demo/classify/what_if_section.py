@@ -27,7 +27,8 @@ def what_if_section(services: Services, photo: Any, model: Any, moved: Any) -> N
             return what_if_value(None, name, (), language_of(request))
         classifier = services.classifier(name)
         seen = classifier.checkpoint.preprocessing.resize
-        return what_if_value(picture, name, classifier.class_names, language_of(request), seen=seen)
+        stamp = services.stamp_of(classifier)
+        return what_if_value(picture, name, classifier.class_names, language_of(request), seen=seen, stamp=stamp)
 
     moved.change(
         failing_in_a_sentence(lambda text: gr.update(moved=text)),

@@ -87,7 +87,7 @@ TABLE_WORDS: dict[str, tuple[str, str]] = {
 HISTORY_WORDS: dict[str, tuple[str, str]] = {
     "title": ("Earlier answers on this page", "本页之前的答案"),
     "clear": ("Clear", "清空"),
-    "again": ("{label}, {share} %, {model}: ask again", "{label}，{share} %，{model}：再次识别"),
+    "again": ("{label}, {share}, {model}: ask again", "{label}，{share}，{model}：再次识别"),
     "unknown": ("not known", "不认识"),
     "kept": ("Kept in this browser tab only.", "仅保存在此浏览器标签页中。"),
 }

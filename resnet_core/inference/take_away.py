@@ -21,7 +21,7 @@ from pathlib import Path
 from resnet_core.data.images import display_name
 from resnet_core.errors import CheckpointError, ConfigError
 from resnet_core.files import replacing, write_bytes
-from resnet_core.inference.catalog import list_checkpoints, load_classifier
+from resnet_core.inference.catalog import IMAGENET, checkpoint_path, list_checkpoints, load_classifier
 from resnet_core.inference.classifier import Classifier
 from resnet_core.inference.engine_choice import PROBABILITY_LIMIT
 from resnet_core.inference.evaluation import Evaluation
@@ -77,10 +77,11 @@ def take_away(
     with tempfile.TemporaryDirectory(prefix="resnet-lab-export-") as folder, contextlib.ExitStack() as ending:
         work = Path(folder)
         pictures = write_test_pictures(work) if order.check else []
-        asked = CommandLine(order.checkpoint, pictures, runs_dir=store.runs_dir) if order.check else None
+        asked_for = _held_still(order.checkpoint, store, work)
+        asked = CommandLine(asked_for, pictures, runs_dir=store.runs_dir) if order.check else None
         if asked:
             ending.callback(asked.close)
-        classifier = load_classifier(order.checkpoint, store, allow_paths=True)
+        classifier = load_classifier(asked_for, store, allow_paths=True)
         source = open_source(order.checkpoint, classifier, store)
         model = work / f"{file_stem(order.checkpoint)}.{order.format}"
         started = time.perf_counter()
@@ -168,6 +169,25 @@ def _check_order(order: Order, card: Path | None) -> None:
         require("onnxruntime", "Checking an ONNX file (--no-verify leaves it out)")
 
 
+def _held_still(name: str, store: RunStore, work: Path) -> str:
+    """A copy of the model's file in `work`: the run it belongs to may write its next epoch while this one is taken.
+
+    ImageNet's never change and keep their name. Raises CheckpointError or RunError.
+    """
+    if name.startswith(IMAGENET):
+        return name
+    path = checkpoint_path(name, store, allow_paths=True)
+    copy = work / "asked" / path.name
+    copy.parent.mkdir()
+    try:
+        shutil.copyfile(path, copy)
+    except OSError as error:
+        raise CheckpointError(
+            f"“{display_name(path.name)}” could not be copied ({error.strerror}); export it again, or free some space."
+        ) from error
+    return str(copy)
+
+
 def _ways(order: Order, classifier: Classifier, model: Path, asked: CommandLine) -> list[Way]:
     """App, command line and API may choose an engine in bfloat16 where the processor has it; the file never does."""
     names, preprocessing = classifier.class_names, classifier.checkpoint.preprocessing
@@ -180,7 +200,8 @@ def _ways(order: Order, classifier: Classifier, model: Path, asked: CommandLine)
         Way(name="command_line", ask=asked.asker(names), limit=limit),
     ]
     if order.api_url:
-        ways.append(Way(name="api", ask=ask_api(order.api_url, order.checkpoint, names), limit=limit))
+        epoch = classifier.checkpoint.training.get("epoch")
+        ways.append(Way(name="api", ask=ask_api(order.api_url, order.checkpoint, names, epoch=epoch), limit=limit))
     exported = open_exported(model, format=order.format)
     ways.append(Way(name="file", ask=ask_file(exported, preprocessing)))
     if classifier.checkpoint.unknown_threshold is not None:

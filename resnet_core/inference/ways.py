@@ -39,6 +39,7 @@ API_SECONDS = 60.0
 COMMAND_SECONDS = 300.0
 BROKE_OFF = "The command “predict” broke off instead of answering; the log says more."
 NOBODY = "nothing of ours answers at that address"
+NEWER = "the app has a newer epoch by now"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -134,8 +135,8 @@ class CommandLine:
         return output.splitlines()
 
 
-def ask_api(url: str, model: str, class_names: Sequence[str]) -> Ask:
-    """`POST /api/classify` of an app that runs; `model` as that app calls it."""
+def ask_api(url: str, model: str, class_names: Sequence[str], *, epoch: object = None) -> Ask:
+    """`POST /api/classify` of an app that runs; `model` as that app calls it, `epoch` the one meant of a run."""
     count = min(API_TOP_K, len(class_names))
     place = f"{url.rstrip('/')}/api/classify?{urllib.parse.urlencode({'model': model, 'top_k': count})}"
 
@@ -143,8 +144,11 @@ def ask_api(url: str, model: str, class_names: Sequence[str]) -> Ask:
         replies = [_post(place, picture.read_bytes()) for picture in pictures]
         try:
             told = [_told(reply) for reply in replies]
+            epochs = {reply["model"]["epoch"] for reply in replies if "model" in reply}
         except (KeyError, TypeError, ValueError) as error:
             raise NotAsked(NOBODY) from error
+        if epochs - {epoch}:  # the run went on training meanwhile
+            raise NotAsked(NEWER)
         return in_label_order(told, class_names)
 
     return ask

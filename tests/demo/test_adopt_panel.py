@@ -1,8 +1,10 @@
 """The panel for weights from elsewhere: what it says, what it stores, and that nothing of an upload stays behind."""
 
+import asyncio
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,17 @@ from safetensors.torch import save_file
 from demo.classify.weights import staged_weights
 from demo.classify.weights.adopt_card import findings_card, refused_card
 from demo.classify.weights.adoption_desk import AdoptionDesk, wishes_of
-from demo.classify.weights.shelf_list import shelf_choices
+from demo.classify.weights.shelf_list import shelf_choices, shelf_list
 from demo.classify.weights.staged_weights import StagedWeights
 from demo.services import Services, model_choices, refreshed_models
 from demo.words import weights_in
-from resnet_core.errors import CheckpointError
+from resnet_core.errors import CheckpointError, RunError
 from resnet_core.inference.foreign import open_foreign
 from resnet_core.inference.inspector import Wishes, inspect_weights
 from resnet_core.inference.shelf import shelf_of
 from resnet_core.models.zoo import build_model
+from resnet_core.training.folder_lock import FolderLock
+from resnet_core.training.runs import RunStore
 
 FORM = (None, "", "", "", "")
 
@@ -148,31 +152,85 @@ def test_the_next_file_takes_the_place_of_the_last(desk: AdoptionDesk, tmp_path:
 
 
 def test_only_a_few_uploads_wait_and_old_ones_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    staged = StagedWeights(tmp_path / "incoming")
+    staged, incoming = StagedWeights(RunStore(tmp_path)), tmp_path / "models" / ".incoming"
     tokens = [staged.take(uploaded(tmp_path)) for _ in range(staged_weights.KEPT + 1)]
     assert [staged.find(token) is not None for token in tokens] == [False, *[True] * staged_weights.KEPT]
-    assert sorted(os.listdir(tmp_path / "incoming")) == sorted(tokens[1:])
+    assert sorted(os.listdir(incoming)) == sorted(tokens[1:])
     monkeypatch.setattr(staged_weights, "KEPT_SECONDS", -1.0)
-    other = tmp_path / "incoming" / "something else"
-    other.mkdir()
-    after_restart = StagedWeights(tmp_path / "incoming")
+    (incoming / "something else").mkdir()
+    after_restart = StagedWeights(RunStore(tmp_path))
     token = after_restart.take(uploaded(tmp_path))
-    assert sorted(os.listdir(tmp_path / "incoming")) == sorted([token, "something else"])
+    assert sorted(os.listdir(incoming)) == sorted([token, "something else"])
     after_restart.drop(token)
     assert after_restart.find(token) is None
 
 
-def test_an_upload_nobody_asks_for_goes_with_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_an_ended_app_left_goes_although_nobody_uploads_anything(tmp_path: Path):
+    incoming = tmp_path / "models" / ".incoming"
+    for name, age in (("0" * 32, staged_weights.KEPT_SECONDS + 1), ("1" * 32, 60.0)):
+        (incoming / name).mkdir(parents=True)
+        os.utime(incoming / name, (time.time() - age, time.time() - age))
+    StagedWeights(RunStore(tmp_path)).sweep()
+    assert os.listdir(incoming) == ["1" * 32]
+
+
+def test_an_app_that_only_reads_leaves_the_shelf_and_what_waits_for_it_alone(
+    services: Services, desk: AdoptionDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    token = take(desk, uploaded(tmp_path))[1]
+    desk.adopt(token, "Mine", None, *FORM)  # type: ignore[arg-type]
+    waiting = take(desk, uploaded(tmp_path))[1]
+    removing = remover(services)
+    other = FolderLock(services.store.runs_dir)
+    assert other.take()
+    assert not services.store.claim()
+    monkeypatch.setattr(staged_weights, "KEPT_SECONDS", -1.0)
+    before = files_below(tmp_path / "runs")
+    buttons: list[Callable[[], Any]] = [
+        lambda: desk.adopt(waiting, "Yours", None, *FORM),  # type: ignore[arg-type]
+        lambda: removing("models/mine", None),
+        lambda: services.staged.take(uploaded(tmp_path)),
+        services.staged.sweep,
+    ]
+    for button in buttons:
+        with pytest.raises((RunError, gr.Error), match=r"Another ResNet Lab app \(process \d+, since"):
+            button()
+    box, _, card, *_ = take(desk, uploaded(tmp_path))
+    assert box is None
+    assert "this one only reads" in card
+    assert files_below(tmp_path / "runs") == before
+    assert files_below(tmp_path / "gradio") == []
+    other.release()
+
+
+def remover(services: Services) -> Callable[..., Any]:
+    """What the button that removes a model for good does."""
+
+    async def build() -> gr.Blocks:  # outside a loop Gradio opens two and never closes them
+        with gr.Blocks() as page, gr.Tab() as tab:
+            shelf_list(services, page, tab)
+        return page
+
+    handlers = [each.fn for each in asyncio.run(build()).fns.values() if each.fn is not None]
+    return next(handler for handler in handlers if handler.__name__ == "remove_it")
+
+
+def test_an_upload_nobody_asks_for_goes_with_the_next_one_or_the_next_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     clock = [0.0]
     monkeypatch.setattr(staged_weights.time, "monotonic", lambda: clock[0])
-    staged = StagedWeights(tmp_path / "incoming")
+    staged, incoming = StagedWeights(RunStore(tmp_path)), tmp_path / "models" / ".incoming"
     forgotten, used = staged.take(uploaded(tmp_path)), staged.take(uploaded(tmp_path))
     clock[0] = staged_weights.KEPT_SECONDS / 2
     assert staged.find(used) is not None
     clock[0] = staged_weights.KEPT_SECONDS + 1
     newest = staged.take(uploaded(tmp_path))
     assert staged.find(forgotten) is None
-    assert sorted(os.listdir(tmp_path / "incoming")) == sorted([used, newest])
+    assert sorted(os.listdir(incoming)) == sorted([used, newest])
+    clock[0] += staged_weights.KEPT_SECONDS + 1
+    staged.sweep()
+    assert os.listdir(incoming) == []
 
 
 def test_removing_from_the_shelf_takes_the_model_away(services: Services, desk: AdoptionDesk, tmp_path: Path):

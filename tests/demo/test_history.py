@@ -9,7 +9,9 @@ from pathlib import Path
 from PIL import Image
 
 from demo.classify.history.history import SIDE, entry_of, stored_again
+from demo.classify.history_section import chosen_again
 from demo.photo import StoredPhoto
+from demo.services import Services
 from resnet_core.data.images import read_image_with_notes
 from resnet_core.inference.classifier import Classification, Prediction
 
@@ -30,8 +32,23 @@ def test_an_entry_is_small_and_says_what_the_card_said(tmp_path: Path) -> None:
         assert max(small.size) == SIDE
     assert len(thumb) < 10_000
     assert entry == {
-        "path": str(tmp_path / "a.png"), "label": "<b>daisy</b>", "share": 0.8765, "unknown": False, "model": "flowers"
+        "path": str(tmp_path / "a.png"), "label": "<b>daisy</b>", "share": 0.87654, "unknown": False,
+        "model": "flowers", "asked": "flowers"
     }  # fmt: skip
+
+
+def test_an_entry_names_the_model_as_it_is_asked_by_too(tmp_path: Path) -> None:
+    photo = StoredPhoto(Image.new("RGB", (60, 20)), (), "PNG", (60, 20), str(tmp_path / "a.png"), "a.png")
+    name = f"models/{'long-' * 60}"
+    entry = json.loads(entry_of(photo, RESULT, name))
+    assert entry["asked"] == name
+    assert entry["model"] != name
+
+
+def test_the_model_that_answered_is_chosen_again_while_it_is_listed(services: Services) -> None:
+    assert chosen_again(services, "flowers", False, "en")["value"] == "flowers"
+    for gone in ("20250101-000000-gone/last", "models/gone", "", None, 7, ["flowers"]):
+        assert "value" not in chosen_again(services, gone, False, "en")
 
 
 def test_a_picture_without_a_place_leaves_no_entry(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -66,7 +67,7 @@ def asked_here(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
 
     class Here:
         def __init__(self, checkpoint: str, pictures: list[Path], *, runs_dir: Path) -> None:
-            assert checkpoint == str(weights)
+            assert Path(checkpoint).read_bytes() == weights.read_bytes()
 
         def asker(self, class_names: tuple[str, ...]) -> Ask:
             return ask_app(Classifier.load(weights, engine="plain"))
@@ -222,8 +223,12 @@ def test_a_disk_that_is_full_is_told_and_leaves_the_old_file(
 ) -> None:
     (tmp_path / "a.pt2").write_bytes(b"old")
 
-    def full(*given: object) -> None:
-        raise OSError(28, "No space left on device")
+    copied = shutil.copyfile
+
+    def full(source: Path, target: Path) -> object:
+        if Path(source).suffix == ".pt2":
+            raise OSError(28, "No space left on device")
+        return copied(source, target)
 
     monkeypatch.setattr(module.shutil, "copyfile", full)
     done = run("--checkpoint", weights, "--output", tmp_path / "a.pt2", "--no-verify")
@@ -263,6 +268,37 @@ def test_a_file_that_answers_otherwise_is_not_written_and_its_fault_is_named(
     assert [way["agrees"] for way in told["verification"]["ways"]] == [True, True, False, False]
     assert "leaves out the temperature of 2" in told["verification"]["ways"][2]["cause"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_epoch_that_ends_meanwhile_does_not_make_the_answers_differ(
+    weights: Path, store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = tmp_path / "live.safetensors"
+    shutil.copyfile(weights, live)
+
+    class Late:
+        """The command line, which opens the file only once it has imported torch."""
+
+        def __init__(self, checkpoint: str, pictures: list[Path], *, runs_dir: Path) -> None:
+            self.checkpoint = Path(checkpoint)
+
+        def asker(self, class_names: tuple[str, ...]) -> Ask:
+            return ask_app(Classifier.load(self.checkpoint, engine="plain"))
+
+        def close(self) -> None:
+            pass
+
+    def next_epoch(source: Source, path: Path, *, format: str) -> None:
+        export_model(source, path, format=format)
+        other = {name: value + 1 for name, value in source.network.state_dict().items() if value.is_floating_point()}
+        save_checkpoint(live, source.checkpoint, {**source.network.state_dict(), **other})
+
+    monkeypatch.setattr(module, "CommandLine", Late)
+    monkeypatch.setattr(module, "export_model", next_epoch)
+    taken = take_away(Order(checkpoint=str(live), format="safetensors", output=tmp_path / "a.safetensors"), store)
+    assert live.read_bytes() != weights.read_bytes()
+    assert taken.agrees
+    assert taken.files == ("a.safetensors",)
 
 
 def test_no_process_is_left_when_the_work_fails(
@@ -339,6 +375,7 @@ class Api:
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
         self.reply: tuple[int, bytes] | None = None
+        self.facts: dict[str, object] = {}  # what it adds about a run's model
         self.asked: list[str] = []
         outer = self
 
@@ -362,7 +399,9 @@ class Api:
     def answer(self, body: bytes) -> bytes:
         result = self.classifier.classify(read_image(body))
         told = [{"label": p.label, "probability": p.probability} for p in result.predictions]
-        return json.dumps({"image": "image", "predictions": told, "unknown": False, "error": None}).encode()
+        return json.dumps(
+            {"image": "image", "predictions": told, "unknown": False, "error": None} | self.facts
+        ).encode()
 
 
 @pytest.fixture
@@ -381,6 +420,20 @@ def test_the_api_of_an_app_that_runs_is_asked_for_every_class(api: Api, tmp_path
     assert checked.agrees
     assert checked.compared[0].difference is not None
     assert api.asked == ["/api/classify?model=models%2Fmy+garden&top_k=3"] * 8
+
+
+def test_an_app_that_has_a_newer_epoch_by_now_is_not_held_against_the_older_one(api: Api, tmp_path: Path) -> None:
+    source = Source(
+        name="x",
+        checkpoint=replace(api.classifier.checkpoint, temperature=5.0),
+        network=build_model("resnet8", num_classes=3),
+    )
+    api.facts = {"model": {"name": "run/last", "run_id": "run", "epoch": 4}}
+    pictures = write_test_pictures(tmp_path)
+    older, same = (Way(name="api", ask=ask_api(api.url, "run/last", NAMES, epoch=epoch)) for epoch in (3, 4))
+    checked = verify(source, [older, same], pictures)
+    assert checked.compared[0].cause == "Not asked: the app has a newer epoch by now."
+    assert [one.agrees for one in checked.compared] == [True, False], "the same epoch still has to answer the same"
 
 
 REFUSALS: dict[str, tuple[tuple[int, bytes], str]] = {

@@ -1,6 +1,7 @@
 """The shipped checkpoint on real photos: it knows flowers, and it says so when there is none."""
 
 import io
+import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -15,6 +16,7 @@ from resnet_core.data.rendered_others import KINDS, render_other
 from resnet_core.errors import ImageError
 from resnet_core.inference.catalog import SHIPPED
 from resnet_core.inference.classifier import Classifier
+from resnet_core.inference.evaluation import evaluate
 from resnet_core.inference.reading import Source
 
 EXAMPLES = sorted((SHIPPED.parent / "examples").glob("*.png"))
@@ -54,6 +56,17 @@ def test_few_flowers_are_refused(classifier: Classifier, shared_data: Path) -> N
     assert refused(classifier, photos(shared_data / "flower_photos", "val/*/*.jpg", 550)) <= 0.05
 
 
+def test_the_numbers_it_is_shipped_with_are_measured_again(classifier: Classifier, shared_data: Path) -> None:
+    told = json.loads(SHIPPED.with_suffix(".json").read_text(encoding="utf-8"))
+    measured = evaluate(classifier, load_dataset("flower_photos", data_dir=shared_data))
+    if measured.n != told["n"]:
+        pytest.skip("These are not the photos that the shipped model was measured on.")
+    assert measured.top1 == pytest.approx(told["top1"], abs=0.002)
+    assert measured.ece == pytest.approx(told["ece"], abs=0.002)
+    for row in measured.per_class:
+        assert vars(row) == pytest.approx({"label": row.label, **told["per_class"][row.label]}, abs=0.02)
+
+
 def test_pictures_of_cifar10_are_refused(classifier: Classifier, shared_data: Path) -> None:
     assert refused(classifier, list(cifar(shared_data, 300))) >= 0.9
 
@@ -80,7 +93,7 @@ def test_what_is_drawn_and_no_flower_is_refused(classifier: Classifier, kind: st
 
 @pytest.mark.parametrize("size", [(8, 8), (300, 20), (64, 64)])
 def test_one_colour_is_refused_at_any_size(classifier: Classifier, size: tuple[int, int]) -> None:
-    for color in ("black", "white", "red", "#2e8b57", "yellow", "magenta"):  # gold and orange pass, see docs/unknown.md
+    for color in ("black", "white", "red", "#2e8b57", "yellow", "magenta", "gold", "orange"):
         stream = io.BytesIO()
         Image.new("RGB", size, color).save(stream, "PNG")
         assert refused(classifier, [stream.getvalue()]) == 1, color

@@ -31,6 +31,22 @@ def marking(config: TrainConfig, dataset: DatasetSpec, store: RunStore) -> Run:
     return run
 
 
+@pytest.mark.parametrize("asked", [[], ["--ship"]], ids=["train", "train and ship"])
+def test_one_command_trains_and_ships_the_last_part_s_best_epoch(
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunStore(tmp_path).create(TrainConfig())
+    (run.folder / "best.safetensors").touch()
+    shipped: list[tuple[Path, Path]] = []
+    monkeypatch.setattr(tools.train_flowers, "load_dataset", lambda name, *, data_dir: None)
+    monkeypatch.setattr(tools.train_flowers, "train_flowers", lambda dataset, store: run)
+    monkeypatch.setattr(tools.train_flowers, "ship", lambda source, data_dir: shipped.append((source, data_dir)))
+    monkeypatch.setattr("sys.argv", ["train_flowers", "--data-dir", str(tmp_path), *asked])
+    tools.train_flowers.main()
+    assert shipped == ([(run.folder / "best.safetensors", tmp_path)] if asked else [])
+    assert capsys.readouterr().out.split() == [run.run_id]
+
+
 def test_each_part_begins_with_the_best_of_the_one_before_and_nothing_is_trained_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 // The last answers of this browser tab. `element`, `trigger`, `props` and `watch` come from Gradio; `WORDS` from history.py.
-// An entry: { path, thumb, label, share, unknown, model }. Text reaches the page through textContent only.
+// An entry: { path, thumb, label, share, unknown, model, asked }, the model as it is shown and as it is asked by.
+// Text reaches the page through textContent only.
 
 const MEMORY = "resnet-lab-history";
 const MOST = 20;
@@ -25,7 +26,7 @@ function recall() {
 }
 
 function isEntry(entry) {
-  const texts = ["path", "thumb", "label", "model"];
+  const texts = ["path", "thumb", "label", "model", "asked"];
   return entry !== null && typeof entry === "object" && texts.every((key) => typeof entry[key] === "string");
 }
 
@@ -42,7 +43,7 @@ function add() {
   let entry = null;
   try { entry = JSON.parse(props.value || "null"); } catch { return; }
   if (!isEntry(entry)) return;
-  const same = (other) => other.path === entry.path && other.model === entry.model;
+  const same = (other) => other.path === entry.path && other.asked === entry.asked;
   entries = [entry, ...entries.filter((other) => !same(other))].slice(0, MOST);
   keep();
   show();
@@ -57,16 +58,16 @@ function make(tag, className, content) {
 
 function entryNode(entry) {
   const [item, button, picture] = [make("li", ""), make("button", "hs-entry"), make("img", "")];
-  const [label, share] = [entry.unknown ? say("unknown") : entry.label, (100 * entry.share).toFixed(0)];
+  const [label, share] = [entry.unknown ? say("unknown") : entry.label, perCent(entry.share)];
   button.type = "button";
   button.classList.toggle("hs-unknown", Boolean(entry.unknown));
-  button.title = `${label} · ${share} % · ${entry.model}`;
+  button.title = `${label} · ${share} · ${entry.model}`;
   button.setAttribute("aria-label", say("again", { label, share, model: entry.model }));
   picture.alt = "";
   picture.src = `data:image/jpeg;base64,${entry.thumb}`;
-  button.append(picture, make("span", "hs-label", label), make("span", "hs-share", `${share} %`));
+  button.append(picture, make("span", "hs-label", label), make("span", "hs-share", share));
   button.append(make("span", "hs-model", entry.model));
-  button.addEventListener("click", () => trigger('pick', { path: entry.path }));
+  button.addEventListener("click", () => trigger('pick', { path: entry.path, asked: entry.asked }));
   item.append(button);
   return item;
 }

@@ -1,7 +1,7 @@
-"""The strip of a browser tab's earlier answers: kept in the page only, a click brings a photo back.
+"""The strip of a browser tab's earlier answers: kept in the page only, a click brings photo and model back.
 
 Value: the newest entry as JSON, see `entry_of`. Event: `strip.pick(fn, …)`; its `gr.EventData` has `path`, the place
-in Gradio's folder that the browser had from its own upload.
+in Gradio's folder that the browser had from its own upload, and `asked`, the name of the model.
 """
 
 import base64
@@ -35,9 +35,10 @@ def entry_of(photo: Any, result: "Classification", model: str) -> str:
             "path": photo.path,
             "thumb": base64.b64encode(small_jpeg(photo.image, SIDE)).decode("ascii"),
             "label": shown_name(best.label),
-            "share": round(best.probability, 4),
+            "share": best.probability,  # not rounded: 0.99996 is no certainty
             "unknown": result.unknown,
             "model": shown_name(model),
+            "asked": model,
             "at": time.time(),  # so that the same answer once more is news to the browser
         }
     )
@@ -64,7 +65,7 @@ class HistoryStrip(gr.HTML, metaclass=WithoutStub):
         fixed: dict[str, Any] = {
             "html_template": _read("history.html"),
             "css_template": _read("history.css"),
-            "js_on_load": f"const WORDS = {json.dumps(words)};\n{_read('history.js')}",
+            "js_on_load": f"const WORDS = {json.dumps(words)};\n{_read('../per_cent.js')}\n{_read('history.js')}",
             "apply_default_css": False,
         }
         super().__init__(value, elem_id=elem_id, **(kwargs | fixed))

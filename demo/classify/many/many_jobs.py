@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from demo.services import Services
 
 MOST_JOBS = 4  # kept at once, under way or done; each holds up to 25 MB of thumbnails
-KEEP_SECONDS = 3600.0  # since a job was last asked after
+KEEP_SECONDS = 3000.0  # since a job was last asked after; and ten minutes until the janitor comes: an hour at most
 
 
 class ManyJobs:
@@ -60,8 +60,13 @@ class ManyJobs:
         for job_id in list(self._jobs):
             self.forget(job_id)
 
+    def sweep(self) -> None:
+        """Drops what nobody asked after for long, also while nobody asks after anything."""
+        with self._lock:
+            self._drop_old()
+
     def _drop_old(self) -> None:
-        """Drops what nobody asked after for an hour."""
+        """Drops what nobody asked after for long; under the lock."""
         now = time.monotonic()
         for job in [job for job in self._jobs.values() if now - job.touched > KEEP_SECONDS]:
             job.close()

@@ -31,7 +31,8 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 
 from demo.classify.many.many_job import MOST_PICTURES, ManyJob
-from demo.direct import Message, Receive, Refusal, Scope, Send, is_welcome, send_json
+from demo.direct import Message, Receive, Refusal, Scope, Send, announced_length, is_welcome, send_json
+from demo.sentences import unforeseen
 from demo.services import Services
 from resnet_core.data.archive import MAX_TOTAL_BYTES, open_archive
 from resnet_core.data.image_gate import MAX_FILE_BYTES
@@ -70,6 +71,9 @@ class ManyUpload:
         except OSError as error:
             log.exception("a zip could not be stored")
             status, answer = 507, {"error": f"The zip could not be stored ({error.strerror}); free some space first."}
+        except Exception as error:
+            log.exception("pictures of a batch could not be taken")
+            status, answer = 500, {"error": unforeseen(error)}
         await send_json(send, status, answer)
 
     async def _take(self, request: Request, receive: Receive) -> int:
@@ -156,8 +160,7 @@ async def _take_zip(job: ManyJob, name: str, at: int | None, request: Request, r
 
 async def _parts(request: Request, receive: Receive, limit: int, whose: str) -> AsyncIterator[bytes]:
     """The body piece by piece. Raises Refusal for one over the limit, at the first sign of it."""
-    length = request.headers.get("content-length", "")
-    announced, came, more = int(length) if length.isdigit() else 0, 0, True
+    announced, came, more = announced_length(request), 0, True
     while more:
         if max(announced, came) > limit:
             size = f"{limit / 1e9:g} GB" if limit >= 1e9 else f"{limit >> 20} MB"

@@ -8,10 +8,10 @@ import gradio as gr
 
 from demo.classify.weights.adopt_card import adopted_card, findings_card, refused_card
 from demo.classify.weights.shelf_list import shown_shelf
-from demo.classify.weights.staged_weights import StagedWeights
+from demo.sentences import toast_text
 from demo.services import Services
 from demo.text import language_of, say
-from resnet_core.errors import CheckpointError
+from resnet_core.errors import CheckpointError, RunError
 from resnet_core.inference.shelf import shelf_of
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ def network_choices(inspection: "Inspection") -> list[tuple[str, str]]:
 
 
 class AdoptionDesk:
-    """The handlers of the panel; it owns the uploads that wait."""
+    """The handlers of the panel."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._shelf = shelf_of(services.store)
-        self._staged = StagedWeights(self._shelf.folder / ".incoming")
+        self._staged = services.staged
 
     def take(self, uploaded: str | None, before: str, class_file: str | None, typed: str, request: gr.Request) -> Any:
         """Takes over an upload: the box is empty again, and the card says what the file is, or why it is refused."""
@@ -68,7 +68,7 @@ class AdoptionDesk:
             token = self._staged.take(Path(uploaded))
             weights = self._waiting(token, language)
             inspection = _look(weights, class_file, typed)
-        except CheckpointError as error:
+        except (CheckpointError, RunError) as error:
             self._staged.drop(token)
             off, hidden = gr.update(interactive=False), gr.update(visible=False)
             return None, "", refused_card(str(error), language), "", off, hidden, "", ""
@@ -90,10 +90,11 @@ class AdoptionDesk:
         return findings_card(inspection, language_of(request)), gr.update(interactive=inspection.problem is None)
 
     def adopt(self, token: str, name: str, request: gr.Request, *form: Any) -> Any:
-        """Puts the weights on the shelf and empties the form. Raises CheckpointError."""
+        """Puts the weights on the shelf and empties the form. Raises CheckpointError, RunError in an app that reads."""
         from resnet_core.inference.adoption import adopt
         from resnet_core.inference.inspector import inspect_weights
 
+        self._services.store.check_writable()
         language = language_of(request)
         weights = self._waiting(token, language)
         inspection = inspect_weights(weights, wishes_of(*form))
@@ -120,5 +121,5 @@ def _look(weights: "ForeignWeights", class_file: str | None, typed: str) -> "Ins
     except CheckpointError as error:
         if not class_file and not typed:
             raise
-        gr.Warning(str(error))
+        gr.Warning(toast_text(error))
         return inspect_weights(weights)

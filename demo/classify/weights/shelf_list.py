@@ -37,6 +37,7 @@ def shelf_list(services: Services, page: gr.Blocks, tab: gr.Tab) -> tuple[Any, A
     @failing_in_a_sentence
     def remove_it(name: str | None, request: gr.Request) -> Any:
         if name:
+            services.store.check_writable()
             shelf_of(services.store).remove(name)
         return *shown_shelf(services, language_of(request)), gr.update(visible=False), gr.update(visible=False)
 

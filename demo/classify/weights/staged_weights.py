@@ -15,20 +15,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnet_core.data.images import display_name
-from resnet_core.errors import CheckpointError
+from resnet_core.errors import CheckpointError, RunError
+from resnet_core.inference.shelf import shelf_of
 
 if TYPE_CHECKING:
     from resnet_core.inference.foreign import ForeignWeights
+    from resnet_core.training.runs import RunStore
 
 KEPT = 4  # uploads that wait at a time; the oldest goes first
-KEPT_SECONDS = 3600.0  # since somebody last asked; folders of an app that was ended are swept after that, too
+KEPT_SECONDS = 3000.0  # since somebody last asked, and ten minutes until the janitor comes; of an ended app's, too
 
 
 class StagedWeights:
     """The uploads that wait; every method may be called from any thread."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        self._folder = shelf_of(store).folder / ".incoming"
         self._lock = threading.Lock()
         self._waiting: OrderedDict[str, ForeignWeights] = OrderedDict()
         self._asked: dict[str, float] = {}  # monotonic seconds, of each that waits
@@ -36,11 +39,15 @@ class StagedWeights:
     def take(self, uploaded: Path) -> str:
         """Moves an uploaded file here and judges it; the token to ask for it by.
 
-        Raises CheckpointError with the reason; the file is gone then, too.
+        Raises CheckpointError with the reason, RunError in an app that only reads; the file is gone then, too.
         """
         from resnet_core.inference.foreign import open_foreign
 
-        self._sweep()
+        try:
+            self.sweep()
+        except RunError:
+            uploaded.unlink(missing_ok=True)
+            raise
         token = secrets.token_hex(16)
         home = self._folder / token
         try:
@@ -76,8 +83,12 @@ class StagedWeights:
         if known is not None:
             shutil.rmtree(self._folder / token, ignore_errors=True)
 
-    def _sweep(self) -> None:
-        """Removes what nobody has asked for in a long time, and what an app that is no more has left."""
+    def sweep(self) -> None:
+        """Removes what nobody has asked for in a long time, and what an app that is no more has left.
+
+        Raises RunError in an app that only reads: what lies here may be the other one's.
+        """
+        self._store.check_writable()
         with self._lock:
             forgotten = [token for token, asked in self._asked.items() if time.monotonic() - asked > KEPT_SECONDS]
         for token in forgotten:

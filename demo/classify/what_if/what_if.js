@@ -18,7 +18,7 @@ const brushSize = () => (slider("width") / 100) * Math.max(edits.width, edits.he
 
 const ask = makeAsking({
   onAnswer(question, answer, file) {
-    if (question.edits !== edits) return; // of a photo that has gone
+    if (question.told !== told) return; // of a photo or an epoch that has gone
     const now = sharesOf(answer);
     if (!question.edited) before ??= now;
     bars.show(before, now);
@@ -70,7 +70,7 @@ function redraw() {
   showNumbers(now);
   const edited = edits.strokes() > 0 || Object.entries(SLIDERS).some(([name, usual]) => now[name] !== usual);
   find("undo").disabled = edits.strokes() === 0;
-  const asked = { edits, model: told.model, threshold: ownThreshold(props.moved, told.model) };
+  const asked = { told, model: told.model, threshold: ownThreshold(props.moved, told.model) };
   if (edited && !before) ask({ ...asked, edited: false, first: true, canvas: edits.photo(), quality: 100 });
   else ask({ ...asked, edited, canvas: shown, quality: now.quality });
 }
@@ -94,11 +94,16 @@ function start(image) {
   edits = makeEdits(image);
   Object.assign(view, { width: edits.width, height: edits.height });
   view.style.width = `${Math.round((LONGEST_EDGE * edits.width) / Math.max(edits.width, edits.height))}px`;
+  spot = null;
+  sayIt("");
+  compareAnew();
+  reset();
+}
+
+function compareAnew() {
   find("bars").replaceChildren();
   bars = makeBars(find("bars"), told.colors || {});
-  [before, spot] = [null, null];
-  sayIt("");
-  reset();
+  before = null;
 }
 
 function reset() {
@@ -109,8 +114,14 @@ function reset() {
 }
 
 function take(value) {
-  if (edits && value && value.picture === told.picture && value.model === told.model) return; // opened again
+  const same = edits && value && value.picture === told.picture && value.model === told.model;
+  if (same && value.stamp === told.stamp) return; // opened again
   told = value && value.words ? value : { words: {} };
+  if (same) { // a newer epoch: what was painted stays
+    compareAnew();
+    changed();
+    return;
+  }
   edits = null;
   showWords();
   find("empty").hidden = Boolean(told.picture);

@@ -18,7 +18,14 @@ from demo.words.why import WHAT_IF
 from resnet_core.data.images import ReadImage
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("../page_threshold.js", "what_if_picture.js", "what_if_asking.js", "what_if_answer.js", "what_if.js")
+SCRIPTS = (
+    "../page_threshold.js",
+    "../per_cent.js",
+    "what_if_picture.js",
+    "what_if_asking.js",
+    "what_if_answer.js",
+    "what_if.js",
+)
 LARGEST_SIDE = 512  # px; a PNG of it takes a browser about 30 ms …
 LONGEST_SIDE = 1536  # … a long photo may be as long, so that its shorter side keeps …
 SHORTER = 2.0  # … so many times what the network looks at
@@ -51,15 +58,23 @@ def what_if_script() -> str:
 
 
 def what_if_value(
-    photo: ReadImage | None, model: str, class_names: tuple[str, ...], language: str, *, seen: int = 0
+    photo: ReadImage | None,
+    model: str,
+    class_names: tuple[str, ...],
+    language: str,
+    *,
+    seen: int = 0,
+    stamp: float = 0.0,
 ) -> dict[str, Any]:
-    """What the page needs to know; without a photo only its words. `seen`: px of the shorter side that is looked at."""
+    """What the page needs to know; without a photo only its words. `seen`: px of the shorter side that is looked at;
+    `stamp`: when the model's file was written, since a run puts its next epoch under the same name."""
     words = {key: chinese if language == "zh" else english for key, (english, chinese) in WHAT_IF.items()}
     told: dict[str, Any] = {"words": words}
     if photo is None:
         return told
     colors = {name: class_color(index) for index, name in enumerate(class_names[:COLORED])}
-    return {**told, "picture": picture_address(photo.image, seen=seen), "model": model, "colors": colors}
+    picture = picture_address(photo.image, seen=seen)
+    return {**told, "picture": picture, "model": model, "stamp": stamp, "colors": colors}
 
 
 def picture_address(image: Image.Image, *, seen: int = 0) -> str:

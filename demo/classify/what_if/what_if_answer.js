@@ -15,8 +15,8 @@ function sharesOf(answer) {
   return new Map(answer.predictions.map(({ label, probability }) => [label, probability]));
 }
 
-function percent(share, digits = 0) {
-  return `${(100 * share).toFixed(digits)}%`;
+function tenths(share) {
+  return `${(100 * share).toFixed(1)}%`;
 }
 
 function makeBars(list, colors) {
@@ -41,9 +41,9 @@ function makeBars(list, colors) {
       if (!rows.has(first)) addRow(first);
       for (const [label, { row, bar, mark, number }] of rows) {
         const share = now.get(label) ?? 0;
-        bar.style.width = percent(Math.max(0.004, share), 1);
-        mark.style.left = percent(Math.min(0.995, before.get(label) ?? 0), 1);
-        number.textContent = percent(share, 1);
+        bar.style.width = tenths(Math.max(0.004, share));
+        mark.style.left = tenths(Math.min(0.995, before.get(label) ?? 0));
+        number.textContent = tenths(share < 1 ? Math.min(0.999, share) : share);
         row.classList.toggle("wi-row-first", label === first);
       }
     },
@@ -55,10 +55,10 @@ function whatHappened(say, before, now, { unknown, edited }) {
   const [label, share] = before.entries().next().value;
   const [other, most] = now.entries().next().value;
   const after = now.get(label) ?? 0;
-  const blanks = { label, before: percent(share), now: percent(after) };
+  const blanks = { label, before: perCent(share), now: perCent(after) };
   const still = Math.abs(after - share) < STILL || blanks.before === blanks.now;
   const parts = [say(still ? "same" : after < share ? "fell" : "rose", blanks)];
-  if (other !== label) parts.push(say("other", { label: other, now: percent(most) }));
+  if (other !== label) parts.push(say("other", { label: other, now: perCent(most) }));
   if (unknown) parts.push(say("unknown"));
   return parts.join(" ");
 }
