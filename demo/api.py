@@ -24,12 +24,13 @@ from demo.sentences import failing_in_a_sentence
 from demo.services import Services
 from demo.training.form_values import NOT_CARRIED, check_allowed, check_name, shareable_event
 from demo.training.history_api import add_history_api
-from demo.training.queue_api import add_queue_api, advising_anyway
+from demo.training.queue_api import add_queue_api, advising_anyway, flag
 from demo.training.rate_api import add_rate_api
 from demo.turns import HEAVY, TOGETHER
 from resnet_core.data.images import ReadImage
 from resnet_core.data.picture_files import PictureFile
 from resnet_core.errors import ConfigError, ResNetLabError
+from resnet_core.inference.starting import started_from
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.presets import make_config
 
@@ -99,7 +100,7 @@ def _add_pictures(services: Services) -> None:
     def activation_file(
         image: ReadImage, layers: str, model: str, form: str, scale: str, order: str, colors: str, relu: str, label: str
     ) -> str:
-        photo, names = _required(image), [name.strip() for name in layers.split(",") if name.strip()]
+        photo, names = _required(image), [name.strip() for name in (layers or "").split(",") if name.strip()]
         drawn: dict[str, Any] = {"scale": scale, "order": order, "colors": colors, "relu": relu, "label": label}
         first = names[0] if names else DEFAULT_LAYER
         content = maps_file(services, photo, model, first, form, layers=names, **drawn)
@@ -118,7 +119,9 @@ def _add_pictures(services: Services) -> None:
 
 def _add_models(services: Services) -> None:
     @failing_in_a_sentence
-    def describe_model(model: str, image_size: int = 0, num_classes: int = 0) -> dict[str, Any]:
+    def describe_model(
+        model: str, image_size: int = 0, num_classes: int = 0, as_published: bool = False
+    ) -> dict[str, Any]:
         services.ready()
         from resnet_core.models.describe import describe
         from resnet_core.models.outline import make_outline, outline_json
@@ -126,7 +129,8 @@ def _add_models(services: Services) -> None:
 
         size = _whole(image_size, "image_size") or get_architecture(model).default_image_size
         classes = _whole(num_classes, "num_classes") or None
-        network = build_model(model, num_classes=classes)
+        faulty = {"as_published": True} if flag(as_published, "as_published") else {}
+        network = build_model(model, num_classes=classes, **faulty)
         return dataclasses.asdict(describe(network, size)) | {"outline": outline_json(make_outline(network, size))}
 
     @failing_in_a_sentence
@@ -143,7 +147,7 @@ def _add_models(services: Services) -> None:
 
 def _add_training(services: Services) -> None:
     @failing_in_a_sentence
-    def start_training(dataset: str = "rendered-flowers", settings: dict[str, Any] | None = None) -> dict[str, Any]:
+    def start_training(dataset: str | None = None, settings: dict[str, Any] | None = None) -> dict[str, Any]:
         runner = services.runner
         run = runner.start(_asked(services, dataset, settings))
         return {"run_id": run.run_id, "queued": run.run_id in runner.queued()}
@@ -155,15 +159,15 @@ def _add_training(services: Services) -> None:
     @failing_in_a_sentence
     def resume_training(run_id: str, anyway: bool = False) -> dict[str, Any]:
         with advising_anyway():
-            return _state(services, services.runner.resume(run_id, anyway=anyway is True).run_id)
+            return _state(services, services.runner.resume(run_id, anyway=flag(anyway, "anyway")).run_id)
 
     @failing_in_a_sentence
     def stop_training(run_id: str, after_epoch: bool = False) -> dict[str, Any]:
-        return _state(services, services.runner.stop(run_id, after_epoch=bool(after_epoch)).run_id)
+        return _state(services, services.runner.stop(run_id, after_epoch=flag(after_epoch, "after_epoch")).run_id)
 
     @failing_in_a_sentence
     def change_training(run_id: str, settings: dict[str, Any]) -> dict[str, Any]:
-        return _state(services, services.runner.change(run_id, **_allowed(services, settings)).run_id)
+        return _state(services, services.runner.change(run_id, **_plain_settings(settings)).run_id)
 
     @failing_in_a_sentence
     def run_events(run_id: str, cursor: int = 0) -> dict[str, Any]:
@@ -205,42 +209,36 @@ def _state(services: Services, run_id: str) -> dict[str, Any]:
     return {"run_id": run_id, "status": services.status(services.store.get(run_id))}
 
 
-def _asked(services: Services, dataset: str, settings: Any) -> TrainConfig:
-    """The settings of a call that names a training. Raises ConfigError."""
-    given = _allowed(services, settings)
+def _asked(services: Services, dataset: str | None, settings: Any) -> TrainConfig:
+    """The settings of a call that names a training; without a data set it has its preset's. Raises ConfigError."""
+    given = _plain_settings(settings)
     for field in NOT_CARRIED:
         given.pop(field, None)
     config = make_config(str(given.pop("preset", "default")), dataset=_named(services, dataset), **given)
     check_allowed(config, local=services.local)
     check_name(config.name)
-    return config
+    return started_from(config, services.store, allow_paths=services.local)
 
 
-def _named(services: Services, dataset: str) -> str:
+def _named(services: Services, dataset: str | None) -> str | None:
     """Over the network only data sets with a name may be used; people at this machine may name folders."""
     from resnet_core.data.datasets import list_datasets
 
-    if services.local or dataset in {entry.name for entry in list_datasets(services.data_dir)}:
+    if not isinstance(dataset, str | None):  # programs may send anything
+        raise ConfigError("Name the data set by a text, such as “rendered-flowers”.")
+    if dataset is None or services.local or dataset in {entry.name for entry in list_datasets(services.data_dir)}:
         return dataset
     raise ConfigError(f"There is no data set “{dataset[:60]}”; use one of those that datasets list names.")
 
 
-def _allowed(services: Services, settings: Any) -> dict[str, Any]:
-    """The settings of a call; only people at this machine may name a file to start from."""
+def _plain_settings(settings: Any) -> dict[str, Any]:
+    """The settings of a call, as a plain object."""
     if not isinstance(settings, dict | None):
         raise ConfigError('settings must be an object of names and values, like {"epochs": 3}.')
     given = dict(settings or {})
     if "dataset" in given:
         raise ConfigError("The data set is the first argument; leave it out of the settings.")
-    if given.get("init_from") and not services.local:
-        raise ConfigError("init_from names a file of this machine; only people at it may do that.")
     return given
-
-
-def _check_classes(names: tuple[str, ...], *asked: str) -> None:
-    for label in asked:
-        if label and label not in names:
-            raise ConfigError(f"This model has no class “{label[:60]}”; it has {', '.join(names[:10])}.")
 
 
 def _required(image: ReadImage | None) -> ReadImage:

@@ -14,6 +14,7 @@ from resnet_core.data.image_gate import visible_text
 from resnet_core.errors import ResNetLabError
 from resnet_core.inference.catalog import IMAGENET, checkpoint_path
 from resnet_core.inference.shelf import PREFIX as SHELF
+from resnet_core.training.event_log import whole_of
 from resnet_core.training.run_notes import read_notes
 from resnet_core.training.runs import ENDED, Run
 
@@ -98,9 +99,9 @@ def planned_epochs(run: Run) -> int:
     epochs = 0
     for event in run.events():
         if event["event"] == "RunStarted":
-            epochs = int(event.get("epochs") or 0)
-        elif event["event"] == "Changed":
-            epochs = int((event.get("settings") or {}).get("epochs") or epochs)
+            epochs = whole_of(event, "epochs")
+        elif event["event"] == "Changed" and isinstance(event.get("settings"), dict):
+            epochs = whole_of(event["settings"], "epochs") or epochs
     return epochs
 
 

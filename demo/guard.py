@@ -13,6 +13,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 LOGINS = 10  # tries an address has …
 LOGIN_WINDOW = 60.0  # … in so many seconds
+NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
 class Guard:
@@ -48,19 +49,24 @@ class Guard:
 
 def is_foreign(origin: str | None, host: str | None) -> bool:
     """True when a browser says that another site's page is asking."""
-    return origin == "null" or (bool(origin) and urlsplit(str(origin)).netloc != host)
+    try:
+        return origin == "null" or (bool(origin) and urlsplit(str(origin)).netloc != host)
+    except ValueError:  # no address at all, such as “http://[”
+        return True
 
 
 def _unsniffed(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", []), (b"x-content-type-options", b"nosniff")]
+            headers = list(message.get("headers", []))
+            if all(name.lower() != NOSNIFF[0] for name, _ in headers):
+                message["headers"] = [*headers, NOSNIFF]
         await send(message)
 
     return sending
 
 
 async def _refuse(send: Send, status: int, sentence: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff")]
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), NOSNIFF]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": sentence.encode()})

@@ -12,6 +12,7 @@ from gradio.processing_utils import encode_pil_to_bytes, hash_bytes
 from PIL import Image
 
 from demo.component import WithoutStub
+from demo.sentences import toast_text
 from resnet_core.data.images import ReadImage, display_name, read_image_with_notes
 from resnet_core.errors import ImageError
 
@@ -80,7 +81,7 @@ def read_upload(path: str, name: str | None) -> ReadImage:
     try:
         return read_image_with_notes(Path(path), name=name or Path(path).name, draft_size=DRAFT_SIZE)
     except ImageError as error:
-        raise gr.Error(str(error), print_exception=False) from None
+        raise gr.Error(toast_text(error), print_exception=False) from None
 
 
 def photo_input(**options: Any) -> Photo:

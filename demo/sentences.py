@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import re
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -11,8 +12,17 @@ from resnet_core.errors import ResNetLabError
 
 log = logging.getLogger(__name__)
 
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_JOINER = "\u2060"  # seen by nobody
+
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def toast_text(sentence: object) -> str:
+    """The sentence for a toast, which takes it for HTML (gradio 6.31): what looks like a tag in it, a file's name for
+    one, stays text."""
+    return _TAG.sub(f"<{_JOINER}", str(sentence))
 
 
 def failing_in_a_sentence(handler: Callable[P, R]) -> Callable[P, R]:
@@ -25,12 +35,14 @@ def failing_in_a_sentence(handler: Callable[P, R]) -> Callable[P, R]:
         except gr.Error:
             raise
         except ResNetLabError as error:
-            raise gr.Error(str(error), duration=12, print_exception=False) from None
+            raise gr.Error(toast_text(error), duration=12, print_exception=False) from None
         except Exception as error:
             log.exception("a handler failed")
-            raise gr.Error(
-                f"Something unexpected went wrong ({type(error).__name__}); the log of the app says more.",
-                print_exception=False,
-            ) from None
+            raise gr.Error(unforeseen(error), print_exception=False) from None
 
     return guarded
+
+
+def unforeseen(error: Exception) -> str:
+    """The sentence for a failure that only the log explains."""
+    return f"Something unexpected went wrong ({type(error).__name__}); the log of the app says more."

@@ -1,6 +1,7 @@
 """Starts the page and ends it: arguments, safe settings, signals. The page is up before torch is imported."""
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 from resnet_core.errors import ResNetLabError
 from resnet_core.files import cache_dir
 from resnet_core.installation import installation_problem
+
+log = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 STOP_LIMIT = 30.0  # seconds a training gets to save itself
@@ -36,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
     except OSError as error:
         print(_port_sentence(options, error), file=sys.stderr)
+    except Exception as error:
+        log.exception("the app could not be started")
+        print(f"The app could not be started ({type(error).__name__}); the log above says more.", file=sys.stderr)
     return 1
 
 
@@ -85,7 +91,8 @@ def serve(options: argparse.Namespace) -> int:
     )
     print(f"ResNet Lab is at {page.local_url} (Ctrl-C ends it).", flush=True)
     services.warm_up()
-    start_janitor(Path(os.environ["GRADIO_TEMP_DIR"]), services.store.empty_bin)
+    rounds = (services.batches.sweep, services.store.empty_bin, services.staged.sweep)
+    start_janitor(Path(os.environ["GRADIO_TEMP_DIR"]), *rounds)
     ending.wait()
     return _end(page, services)
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo.classify.many.many_jobs import ManyJobs
+from demo.classify.weights.staged_weights import StagedWeights
 from demo.desk import BATCH, Desk
 from demo.live_board.board_feed import BoardLine, BoardRead
 from resnet_core.data.image_gate import visible_text
-from resnet_core.errors import DeviceError, ResNetLabError, RunError
+from resnet_core.errors import CheckpointError, DeviceError, ResNetLabError, RunError
 from resnet_core.inference.catalog import ModelEntry, checkpoint_path, list_checkpoints
 from resnet_core.training.differences import compare_runs
 from resnet_core.training.queue_file import read_queue
@@ -47,6 +48,7 @@ class Services:
         self.local = local  # only people at this machine reach the page: they may name folders on it
         self.desk = Desk()
         self.batches = ManyJobs(self)
+        self.staged = StagedWeights(self.store)
         self._lock = threading.Lock()
         self._models: OrderedDict[tuple[str, float], Classifier] = OrderedDict()
         self._warm = threading.Event()
@@ -106,6 +108,8 @@ class Services:
     def classifier(self, name: str) -> Classifier:
         """The model of that name, loaded at most once for each state of its file; training never touches it."""
         self.ready()
+        if not isinstance(name, str):  # programs may send anything
+            raise CheckpointError("Name the model by a text, such as “flowers”.")
         from resnet_core.inference.catalog import IMAGENET, load_classifier
 
         stamp = 0.0 if name.startswith(IMAGENET) else _modified(checkpoint_path(name, self.store))

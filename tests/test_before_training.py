@@ -124,7 +124,9 @@ def test_settings_beside_a_preset_or_a_run_are_refused(tmp_path: Path, capsys: p
     path.write_text(write_settings(TrainConfig()), encoding="utf-8")
     assert "without --preset" in run(capsys, "--settings", str(path), "--preset", "flowers")[2]
     assert "without others" in run(capsys, "--settings", str(path), "--resume", "x")[2]
-    assert run(capsys, "--settings", str(tmp_path / "none.json"), "--dry-run")[0] == 1
+    missing = "The settings file “none.json” cannot be read (No such file or directory); check the name and the folder."
+    code, out, err = run(capsys, "--settings", str(tmp_path / "none.json"), "--dry-run")
+    assert (code, out, err.strip()) == (2, "", missing)
     assert "about a new run" in run(capsys, "--resume", "x", "--dry-run")[2]
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from resnet_core.cli import main
 from resnet_core.data.preprocessing import Preprocessing
+from resnet_core.inference.classifier import Classifier
 from resnet_core.models.zoo import build_model
 from resnet_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from resnet_core.training.config import TrainConfig
@@ -330,6 +331,24 @@ def test_a_broken_picture_among_good_ones(run: Run, colors: Path, checkpoint: Pa
     assert len(people.out.splitlines()) == 3
     assert len(people.err.splitlines()) == 4
     assert run("predict", good, "--checkpoint", checkpoint).code == 0
+
+
+def test_a_picture_whose_answer_is_no_number_is_told_and_the_rest_go_on(
+    run: Run, colors: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = Classifier.answer_rows
+
+    def overflowing(classifier: Classifier, inputs: torch.Tensor) -> torch.Tensor:
+        bluish = inputs[:, 2].mean((1, 2)) > inputs[:, 0].mean((1, 2))
+        return rows(classifier, inputs).masked_fill(bluish[:, None], torch.nan)
+
+    monkeypatch.setattr(Classifier, "answer_rows", overflowing)
+    pictures = [colors / "val" / color / "0.png" for color in ("red", "blue", "red")]
+    ran = run("predict", *pictures, "--checkpoint", checkpoint, "--csv", tmp_path / "table.csv", "--json")
+    assert ran.code == 1
+    assert [bool(line["error"]) for line in ran.lines] == [False, True, False]
+    assert ran.lines[1]["error"].startswith("0.png: The model returned invalid numbers for this picture;")
+    assert "invalid numbers" in (tmp_path / "table.csv").read_text().splitlines()[2]
 
 
 def test_predictions_are_ranked_and_add_up(run: Run, colors: Path, checkpoint: Path) -> None:

@@ -18,6 +18,7 @@ from demo.turns import HEAVY
 from resnet_core.data.images import ReadImage
 from resnet_core.errors import RunError
 from resnet_core.training.config import TrainConfig
+from resnet_core.training.event_log import number_of, whole_of
 from resnet_core.training.runs import Run
 
 # what may differ between twins without a word: names, and how a machine computes
@@ -138,7 +139,8 @@ def _curves(services: Services, model: str, twin: str, names: tuple[str, str], l
         run = _run(services, asked)
         if run is not None:
             events = (event for event in run.events() if event["event"] == "EpochEnded")
-            series[name] = [(float(event["epoch"]), float(event["val_top1"])) for event in events]
+            told = ((whole_of(event, "epoch"), number_of(event, "val_top1")) for event in events)
+            series[name] = [(float(epoch), top1) for epoch, top1 in told if epoch and top1 is not None]
     chart = line_chart(say("blocks_twin_accuracy", language), series, share=True)
     if _run(services, model) is None:
         chart += _line(say("blocks_twin_no_curve", language, model=names[0]))

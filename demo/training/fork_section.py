@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from demo.change_section import AS_IT_IS, followed_run
-from demo.sentences import failing_in_a_sentence
+from demo.sentences import failing_in_a_sentence, toast_text
 from demo.services import Services, run_choices
 from demo.text import label, language_of, say
 from demo.training.form_values import check_name
@@ -13,6 +13,7 @@ from demo.typed_numbers import number, whole
 from resnet_core.data.image_gate import visible_text
 from resnet_core.errors import ConfigError, DataChangedError, RunError
 from resnet_core.training.config import AUGMENTATIONS
+from resnet_core.training.event_log import number_of, whole_of
 
 
 def kept_choices(services: Services, run_id: str) -> list[tuple[str, str]]:
@@ -22,7 +23,8 @@ def kept_choices(services: Services, run_id: str) -> list[tuple[str, str]]:
     except RunError:
         return []
     ended = [event for event in run.events() if event["event"] == "EpochEnded"]
-    accuracy = {event["epoch"]: event["val_top1"] for event in ended if event["val_top1"] is not None}
+    told = {whole_of(event, "epoch"): number_of(event, "val_top1") for event in ended}
+    accuracy = {epoch: top1 for epoch, top1 in told.items() if top1 is not None}
     kept = run.kept_epochs()
     return [(f"{epoch} · {accuracy[epoch]:.1%}" if epoch in accuracy else str(epoch), str(epoch)) for epoch in kept]
 
@@ -72,7 +74,7 @@ def fork_section(services: Services, run: Any, board: Any) -> None:
             check_name(settings.get("name"))
             begun = services.runner.fork(parent, after, anyway=mark == wanted, **settings).run_id
         except DataChangedError as error:
-            gr.Warning(f"{error} {say('press_again', language)}", duration=15)
+            gr.Warning(toast_text(f"{error} {say('press_again', language)}"), duration=15)
             return (gr.skip(), gr.skip(), wanted, *typed)
         waiting = services.queued()
         if begun in waiting:

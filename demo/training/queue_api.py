@@ -41,7 +41,7 @@ def add_queue_api(services: Services) -> None:
             raise ConfigError("anyway is no setting; give it beside them.")
         check_name(given.get("name"))
         with advising_anyway():
-            begun = services.runner.fork(run_id, _whole(epoch, "epoch"), anyway=anyway is True, **given)
+            begun = services.runner.fork(run_id, _whole(epoch, "epoch"), anyway=flag(anyway, "anyway"), **given)
         return {"run_id": begun.run_id, "queued": begun.run_id in services.queued()}
 
     for end_point in (list_queue, move_in_queue, drop_from_queue, fork_run):
@@ -57,7 +57,14 @@ def advising_anyway() -> Iterator[None]:
         raise RunError(f"{error} Call again with anyway=true to go on with them as they are now.") from error
 
 
+def flag(value: Any, name: str) -> bool:
+    """The value itself; a text that looks like one is refused: in Python even “false” would count as true."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be true or false.")
+    return value
+
+
 def _whole(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer() or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0 or value < 1:
         raise ConfigError(f"{name} must be a whole number from 1 on.")
     return int(value)

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.sentences import failing_in_a_sentence
+from demo.sentences import failing_in_a_sentence, toast_text
 from demo.services import Services
 from demo.text import label, language_of, say
 from demo.training.queue_list.queue_list import QueueList
@@ -57,7 +57,7 @@ def queue_section(services: Services, run: Any, board: Any) -> QueueList:
             else:
                 services.runner.drop(run_id)
         except RunError as error:  # it began meanwhile, or another app has the folder: say so, and show what is
-            gr.Warning(str(error), duration=8)
+            gr.Warning(toast_text(error), duration=8)
         return renewed(request)
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}

@@ -12,19 +12,19 @@ from demo.training.rate_section import SCANS, scan_rates
 from resnet_core.data.datasets import load_dataset
 from resnet_core.training.config import TrainConfig
 
-Asked = Callable[[str, dict[str, Any] | None], TrainConfig]
+Asked = Callable[[str | None, dict[str, Any] | None], TrainConfig]
 
 
 def add_rate_api(services: Services, asked: Asked) -> None:
     """Registers them; `asked` makes a config of what a call names, or refuses."""
 
     @failing_in_a_sentence
-    def find_learning_rate(dataset: str = "rendered-flowers", settings: dict[str, Any] | None = None) -> dict[str, Any]:
+    def find_learning_rate(dataset: str | None = None, settings: dict[str, Any] | None = None) -> dict[str, Any]:
         scan, config = scan_rates(services, asked(dataset, settings))
         return {**dataclasses.asdict(scan), "schedule": config.schedule}
 
     @failing_in_a_sentence
-    def preview_training(dataset: str = "rendered-flowers", settings: dict[str, Any] | None = None) -> dict[str, Any]:
+    def preview_training(dataset: str | None = None, settings: dict[str, Any] | None = None) -> dict[str, Any]:
         services.ready()
         from resnet_core.device import choose_device
         from resnet_core.training.preview import preview

@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from demo.change_section import followed_run
-from demo.sentences import failing_in_a_sentence
+from demo.sentences import failing_in_a_sentence, toast_text
 from demo.services import Services
 from demo.text import language_of, say
 from resnet_core.errors import DataChangedError
@@ -21,7 +21,7 @@ def wire_resume(services: Services, button: gr.Button, run: Any, board: Any) -> 
         try:
             return services.runner.resume(wanted, anyway=mark == wanted).run_id, ""
         except DataChangedError as error:
-            gr.Warning(f"{error} {say('press_again', language_of(request))}", duration=15)
+            gr.Warning(toast_text(f"{error} {say('press_again', language_of(request))}"), duration=15)
             return gr.skip(), wanted
 
     button.click(resume, [run, asked], [board, asked], api_visibility="private", show_progress="hidden", queue=False)

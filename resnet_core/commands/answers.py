@@ -16,7 +16,7 @@ from resnet_core.data.datasets import load_dataset
 from resnet_core.data.images import display_name
 from resnet_core.data.picture_files import PictureFile, find_pictures, shown_name
 from resnet_core.device import find_device
-from resnet_core.errors import ArchiveError, ConfigError, ImageError
+from resnet_core.errors import ArchiveError, CheckpointError, ConfigError, ImageError
 from resnet_core.files import write_bytes
 from resnet_core.inference.batch_report import NAME_LIMIT, BatchRow, answered_row, csv_text, truth_of
 from resnet_core.inference.catalog import load_classifier
@@ -83,18 +83,23 @@ def _answers(
         if rows is not None:
             rows.append(_row(file, result, classifier.class_names, notes.pop(number, ())))
         answer: dict[str, Any] = {"image": file.name, "predictions": [], "unknown": False, "error": None}
-        if isinstance(result, ImageError):
+        if isinstance(result, ImageError):  # it names the picture
             yield answer | {"error": str(result)}
+        elif isinstance(result, CheckpointError):
+            yield answer | {"error": f"{display_name(file.name)}: {result}"}
         else:
             best = [dataclasses.asdict(prediction) for prediction in result.predictions[:top_k]]
             yield answer | {"predictions": best, "unknown": result.unknown}
 
 
 def _row(
-    file: PictureFile, result: Classification | ImageError, class_names: Sequence[str], notes: tuple[str, ...]
+    file: PictureFile,
+    result: Classification | ImageError | CheckpointError,
+    class_names: Sequence[str],
+    notes: tuple[str, ...],
 ) -> BatchRow:
     name, truth = shown_name(file.name, NAME_LIMIT), truth_of(file.name, class_names)
-    if isinstance(result, ImageError):
+    if isinstance(result, ImageError | CheckpointError):
         return BatchRow(name=name, reason=str(result), truth=truth)
     return answered_row(name, result, class_names, notes=notes, truth=truth)
 

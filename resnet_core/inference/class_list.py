@@ -2,6 +2,9 @@
 
 import json
 import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,18 @@ def numbered_names(count: int) -> tuple[str, ...]:
     return tuple(f"class {index}" for index in range(count))
 
 
+def told_apart(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, a repeated one with the next free number behind it: among ImageNet's own are two cranes."""
+    found, seen = list(names), set[str]()
+    taken, numbers = set(found), defaultdict[str, Iterator[int]](lambda: count(2))
+    for place, name in enumerate(found):
+        if name in seen:
+            found[place] = next(other for number in numbers[name] if (other := f"{name} ({number})") not in taken)
+            taken.add(found[place])
+        seen.add(name)
+    return tuple(found)
+
+
 def _parse(text: str, shown: str) -> list[Any]:
     if text.lstrip()[:1] not in ("{", "["):
         return text.strip().splitlines()
@@ -101,4 +116,4 @@ def _checked(names: list[Any], shown: str) -> tuple[str, ...]:
         if not isinstance(word, str) or not visible_text(word):
             raise CheckpointError(f"{shown} has no name for class {index}; give one name a class.")
         found.append(visible_text(word))
-    return tuple(found)
+    return told_apart(found)

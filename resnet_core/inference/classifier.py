@@ -159,8 +159,8 @@ class Classifier:
 
     def classify_many(
         self, sources: Iterable[Source], *, top_k: int | None = None
-    ) -> Iterator[Classification | ImageError]:
-        """The answer for each source in turn, or why its picture cannot be read; any number of them.
+    ) -> Iterator[Classification | ImageError | CheckpointError]:
+        """The answer for each source in turn, or why there is none for its picture; any number of them.
 
         A source is a path, a file's bytes or a function that returns an RGB picture. The next ones are decoded in
         threads while the network works.
@@ -168,7 +168,7 @@ class Classifier:
         for batch in read_ahead(sources, self._read_square, draft_size=self.draft_size, batch=STREAM_BATCH):
             started = time.perf_counter()
             squares = [square for square in batch if isinstance(square, Image.Image)]
-            answers = iter(self._answer_squares(squares, started, top_k) if squares else ())
+            answers = iter(self._answer_or_tell(squares, started, top_k) if squares else ())
             yield from (item if isinstance(item, ImageError) else next(answers) for item in batch)
 
     @torch.inference_mode()
@@ -186,6 +186,17 @@ class Classifier:
         probabilities = torch.softmax(answers[:, :count] / self.checkpoint.temperature, dim=1)
         scores = unknown.score(answers[:, count:]) if unknown else probabilities.max(1).values
         return Judgement(probabilities=probabilities, scores=scores)
+
+    def _answer_or_tell(
+        self, squares: Sequence[Image.Image], started: float, top_k: int | None
+    ) -> list[Classification | CheckpointError]:
+        """All at once; where some answer is no number, one by one, so that a picture fails only by itself."""
+        try:
+            return list(self._answer_squares(squares, started, top_k))
+        except CheckpointError as error:
+            if len(squares) == 1:
+                return [error]
+            return [told for one in squares for told in self._answer_or_tell([one], time.perf_counter(), top_k)]
 
     def _answer_squares(
         self, squares: Sequence[Image.Image], started: float, top_k: int | None

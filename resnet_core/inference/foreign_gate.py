@@ -45,7 +45,7 @@ def judge_file(path: Path, shown: str) -> Form:
     """How the file is to be read: as torch.save wrote it, or as safetensors. Raises CheckpointError, at once."""
     size = _regular_size(path, shown)
     if size == 0:
-        raise CheckpointError(f"{shown} is empty (0 bytes).")
+        raise CheckpointError(f"{shown} is not a readable checkpoint: it is empty (0 bytes).")
     if size > MAX_FILE_BYTES:
         raise CheckpointError(f"{shown} is larger than 2 GB, the limit; no ResNet's weights are.")
     try:

@@ -14,7 +14,7 @@ import torch
 from resnet_core.data.image_gate import visible_text
 from resnet_core.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from resnet_core.errors import ModelError
-from resnet_core.inference.class_list import check_class_count, numbered_names
+from resnet_core.inference.class_list import check_class_count, numbered_names, told_apart
 from resnet_core.inference.fitting_networks import Fit, find_fits, misfit_sentence
 from resnet_core.inference.foreign import ForeignWeights
 from resnet_core.inference.foreign_names import Naming, find_naming
@@ -126,7 +126,7 @@ def _class_names(
         return wishes.class_names, "given"
     found = own.class_names if own else weights.class_names
     if len(found) == count and all(name.strip() for name in found):
-        return found, "file"
+        return told_apart(found), "file"
     if count == 1000 and fit is not None and get_architecture(fit.architecture).family == "imagenet":
         return _imagenet_names(), "imagenet"
     return numbered_names(count) if count <= 100_000 else (), "miscounted" if found else "numbers"
@@ -137,7 +137,7 @@ def _imagenet_names() -> tuple[str, ...]:
         from torchvision.models import ResNet18_Weights
     except ImportError:
         return numbered_names(1000)
-    return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
+    return told_apart(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
 
 
 def _preprocessing(

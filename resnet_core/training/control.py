@@ -6,6 +6,7 @@ from typing import Any
 
 from resnet_core.data.image_gate import visible_text
 from resnet_core.errors import ConfigError
+from resnet_core.training.event_log import whole_of
 
 # settings that may change while a run is on, from its next epoch
 CHANGEABLE = ("epochs", "learning_rate", "augment", "mixup", "cutmix", "drop_path", "clip_norm", "patience", "freeze")
@@ -66,7 +67,7 @@ class Control:
         (self._stop_after_epoch if after_epoch else self._stop_now).set()
         self._going.set()
 
-    def change(self, **settings: Any) -> None:
+    def change(self, /, **settings: Any) -> None:
         """Other settings from the next epoch on; asked twice, the later value counts. Raises ConfigError for a setting
         that is fixed once a run has begun."""
         check_changeable(settings)
@@ -89,8 +90,8 @@ class Control:
         """Repeats the changes among these events of a run, each with its epoch."""
         with self._changing:
             for event in events:
-                if event.get("event") == "Changed":
-                    self._planned.setdefault(int(event["epoch"]), {}).update(event["settings"])
+                if event.get("event") == "Changed" and isinstance(event.get("settings"), dict):
+                    self._planned.setdefault(whole_of(event, "epoch"), {}).update(event["settings"])
 
     def take_changes(self, epoch: int) -> dict[str, Any]:
         """What changes with this epoch, told once; what is asked for now outweighs what was planned."""

@@ -15,6 +15,7 @@ from resnet_core.data.image_gate import visible_text
 from resnet_core.data.images import display_name
 from resnet_core.errors import RunError
 from resnet_core.training.config import TrainConfig
+from resnet_core.training.event_log import whole_of
 from resnet_core.training.runs import Run
 
 FEWEST, MOST = 2, 8  # runs; more columns than that nobody reads
@@ -82,7 +83,7 @@ def _changes(events: Sequence[Mapping[str, Any]]) -> list[tuple[int, dict[str, A
     made: dict[int, dict[str, Any]] = {}
     for event in events:
         if event["event"] == "Changed" and isinstance(event.get("settings"), dict):
-            made.setdefault(int(event.get("epoch", 0)), {}).update(event["settings"])
+            made.setdefault(whole_of(event, "epoch"), {}).update(event["settings"])
     return sorted(made.items())
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from resnet_core.training.event_log import whole_of
 from resnet_core.training.events import Warned
 
 TELLS_STEP = ("StepEnded", "EpochEnded", "Paused", "Resumed")
@@ -15,9 +16,7 @@ def count_lost(folder: Path, events: Sequence[Mapping[str, Any]]) -> int:
 
     A run tells of about a hundred steps an epoch, so there may have been a few more. 0 where nothing can be told.
     """
-    told = next((event.get("step") for event in reversed(events) if event.get("event") in TELLS_STEP), 0)
-    if not isinstance(told, int):
-        return 0
+    told = next((whole_of(event, "step") for event in reversed(events) if event.get("event") in TELLS_STEP), 0)
     path = folder / "resume.pt"
     if not path.is_file():  # killed before its first epoch was over
         return told

@@ -86,7 +86,7 @@ class Runner:
         job.control.pause()
         return job.run
 
-    def change(self, run_id: str, **settings: Any) -> Run:
+    def change(self, run_id: str, /, **settings: Any) -> Run:
         """Other settings from the run's next epoch on. Raises ConfigError where they cannot change or are out of range,
         RunError unless this program trains the run."""
         job = self._require(run_id)

@@ -26,13 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resnet_core.data.image_gate import visible_text
 from resnet_core.data.images import display_name
 from resnet_core.errors import ConfigError, ResNetLabError, RunError
 from resnet_core.files import write_json
 from resnet_core.processes import ALIVE, process_started
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.disk_use import disk_used
-from resnet_core.training.event_log import EventLog
+from resnet_core.training.event_log import EventLog, number_of, text_of, whole_of
 from resnet_core.training.folder_lock import FolderLock
 from resnet_core.training.kept_epochs import CHECKPOINT, STATE, kept_path, list_kept
 from resnet_core.training.lost_steps import count_lost
@@ -82,7 +83,7 @@ class Run:
             return TrainConfig.from_json(json.loads((self.folder / "config.json").read_text(encoding="utf-8")))
         except ConfigError as error:
             raise RunError(f"The settings of run {self.run_id} do not fit this version: {error}") from error
-        except (OSError, ValueError, TypeError, ResNetLabError) as error:
+        except (OSError, ValueError, TypeError, RecursionError, ResNetLabError) as error:
             raise RunError(f"The settings of run {self.run_id} cannot be read.") from error
 
     @property
@@ -111,7 +112,7 @@ class Run:
             return str(phase)  # also of a run that is taken up again
         for event in reversed(self._log.read()):
             if event["event"] == "RunEnded":
-                return str(event.get("status", "failed"))
+                return next((status for status in ENDED if status == event.get("status")), "failed")
             if event["event"] in ("RunStarted", "Resumed", "StepEnded", "EpochEnded"):
                 return "running" if self.owner_alive() else "interrupted"
             if event["event"] == "Paused":
@@ -136,29 +137,31 @@ class Run:
         """Who trains the run and what it is doing right now; empty when nobody ever did."""
         try:
             content = json.loads((self.folder / "heartbeat.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
 
     def owner_alive(self) -> bool:
-        """True while the process that trains the run lives; on another host, and where the system does not tell when a
-        process started, while its heartbeat is fresh."""
+        """True while the process that trains the run lives; on another host, and where nobody tells when the process
+        started, while its heartbeat is fresh."""
         beat = self.heartbeat()
         try:
             if beat.get("host") == socket.gethostname() and os.name == "posix":
                 started = process_started(int(beat["pid"]))
-                if started != ALIVE or str(beat["started"]) != ALIVE:
-                    return started is not None and started == str(beat["started"])
+                if started is None or str(beat.get("started", started)) != started:
+                    return False  # gone, and its number may be another's
+                if "started" in beat and started != ALIVE:
+                    return True
             return abs(time.time() - float(beat["time"])) < FOREIGN_SILENCE
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return False
 
     def summary(self) -> RunSummary:
-        """The run in one line; a run without readable settings is listed all the same."""
+        """The run in one line; without readable settings, and whatever its events hold, it is listed all the same."""
         events = self._log.read()
         started = next((event for event in events if event["event"] == "RunStarted"), {})
         epochs = [event for event in events if event["event"] == "EpochEnded"]
-        best = next((event for event in reversed(epochs) if event.get("best")), None)
+        best: dict[str, Any] = next((event for event in reversed(epochs) if event.get("best")), {})
         try:
             config = self.config()
         except RunError:
@@ -166,18 +169,18 @@ class Run:
         notes = read_notes(self.folder)
         return RunSummary(
             run_id=self.run_id,
-            name=notes.name or config.name,
+            name=notes.name or visible_text(config.name),
             note=notes.note,
             tags=notes.tags,
             forked_from=config.forked_from,
             status=self.status(),
-            model=str(started.get("model") or config.model or ""),
-            dataset=str(started.get("dataset") or display_name(Path(config.dataset).name)),
-            epochs_done=len({event["epoch"] for event in epochs}),
-            epochs=int(started.get("epochs") or config.epochs or 0),
-            best_top1=best["val_top1"] if best else None,
-            best_epoch=best["epoch"] if best else None,
-            started=float(started["time"]) if started else None,
+            model=text_of(started, "model") or config.model or "",
+            dataset=text_of(started, "dataset") or display_name(Path(config.dataset).name),
+            epochs_done=len({whole_of(event, "epoch") for event in epochs} - {0}),
+            epochs=whole_of(started, "epochs") or config.epochs or 0,
+            best_top1=number_of(best, "val_top1"),
+            best_epoch=whole_of(best, "epoch") or None,
+            started=number_of(started, "time"),
             size_bytes=disk_used(self.folder),
         )
 
@@ -262,6 +265,8 @@ class RunStore:
 
     def get(self, run_id: str) -> Run:
         """The run of that id. Raises RunError if there is none."""
+        if not isinstance(run_id, str):  # programs may send anything
+            raise RunError("Name the run by its id.")
         folder = self.runs_dir / run_id
         plain = run_id and Path(run_id).name == run_id and not run_id.startswith(".")
         if not plain or not os.path.isfile(folder / "config.json"):  # unlike Path's, this question never raises

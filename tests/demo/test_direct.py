@@ -81,7 +81,7 @@ def ask(
         "method": method,
         "path": path,
         "query_string": query.encode(),
-        "headers": [(k.lower().encode(), v.encode()) for k, v in (headers or {}).items()],
+        "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in (headers or {}).items()],
         "app": app or SimpleNamespace(auth=None),
     }
     asyncio.run(DirectClassify(behind, services)(scope, receive, send))  # type: ignore[arg-type]
@@ -130,7 +130,9 @@ def test_what_is_no_picture_is_a_sentence(services: FakeServices, content: bytes
     assert services.asked == []
 
 
-@pytest.mark.parametrize("top_k", ["0", "1001", "-1", "five", "1.5", "٣", "1" * 5000])
+@pytest.mark.parametrize(
+    "top_k", ["0", "1001", "-1", "five", "1.5", "٣", "1" * 5000, "000000001" + "0" * 4300, "0000010009"]
+)
 def test_an_impossible_top_k_is_a_sentence(services: FakeServices, photo: bytes, top_k: str):
     status, answer, _, _ = ask(services, [photo], query=f"top_k={top_k.encode().decode('latin-1')}")
     assert (status, answer["error"]) == (422, "top_k must be a whole number from 1 to 1000.")
@@ -161,6 +163,22 @@ def test_what_the_network_raises_reaches_the_asker(services: FakeServices, photo
     assert ask(services, [photo])[:2] == (422, {"error": "The model returned invalid numbers."})
     services.problem = ImageError("strange")
     assert ask(services, [photo])[0] == 422
+
+
+def test_what_nobody_foresaw_is_a_sentence_and_in_the_log(
+    services: FakeServices, photo: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(services, "classifier", lambda name: None.draft_size)  # type: ignore[attr-defined]
+    status, answer, _, _ = ask(services, [photo])
+    assert status == 500
+    assert answer == {"error": "Something unexpected went wrong (AttributeError); the log of the app says more."}
+    assert "draft_size" in caplog.text
+
+
+@pytest.mark.parametrize("length", ["\u00b2", "1" * 5000, "-5", "many"])
+def test_an_odd_length_announced_is_no_failure(services: FakeServices, photo: bytes, length: str):
+    status = ask(services, [photo], headers={"content-length": length})[0]
+    assert status == (413 if length.isdecimal() else 200)
 
 
 def test_too_many_visitors_is_503_with_a_time_to_come_back(

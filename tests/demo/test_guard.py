@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from demo import guard
+from demo.direct import send_json
 from demo.guard import LOGINS, Guard, is_foreign
 
 
@@ -25,6 +26,7 @@ from demo.guard import LOGINS, Guard, is_foreign
         ("null", None, True),
         ("http://127.0.0.1:7860", None, True),
         ("rubbish", "127.0.0.1:7860", True),
+        ("http://[", "127.0.0.1:7860", True),  # of which no address can be read
     ],
 )
 def test_only_the_pages_own_origin_is_at_home(origin: str | None, host: str | None, foreign: bool):
@@ -64,6 +66,20 @@ def test_what_passes_keeps_its_headers_and_is_never_sniffed():
     assert status == 200
     assert headers == {b"x-page": b"1", b"x-content-type-options": b"nosniff"}
     assert ask(Guard(_page), "/x", method="GET", origin="https://evil.example", host="here")[0] == 200
+
+
+def test_an_answer_that_says_so_itself_says_it_once():
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await send_json(send, 200, {})
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    asyncio.run(Guard(page)(scope, None, send))  # type: ignore[arg-type]
+    assert [name for name, _ in sent[0]["headers"]].count(b"x-content-type-options") == 1
 
 
 def test_an_address_may_try_ten_passwords_a_minute_and_others_are_not_held_up(monkeypatch: pytest.MonkeyPatch):

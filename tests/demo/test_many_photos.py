@@ -22,6 +22,7 @@ from demo.classify.many.many_table.many_feed import make_ask
 from demo.classify.many.many_table.many_table import table_script
 from demo.classify.many.pace import WINDOW, Pace
 from demo.desk import BATCH, Desk
+from demo.uploads import SWEEP_EVERY
 from demo.words.many import TABLE_WORDS
 from resnet_core.data.archive import open_archive
 from resnet_core.data.picture_files import PictureFile
@@ -456,6 +457,14 @@ def test_a_job_is_dropped_an_hour_after_the_last_look_and_when_its_page_says_so(
     jobs.forget(other.id)
     assert not other.running
     assert many_jobs.MOST_JOBS * many_job.MOST_PICTURES <= 20_000  # thumbnails of 5 kB: 100 MB
+
+
+def test_a_job_is_dropped_although_nobody_asks_after_anything(jobs: ManyJobs):
+    old, young = jobs.start("shades", expected=1), jobs.start("shades", expected=1)
+    old.touched -= KEEP_SECONDS + 1
+    jobs.sweep()
+    assert [old.running, young.running] == [False, True]
+    assert KEEP_SECONDS + SWEEP_EVERY <= 3600  # what the page promises
 
 
 def test_ids_cannot_be_guessed(jobs: ManyJobs):

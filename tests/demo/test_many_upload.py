@@ -214,6 +214,17 @@ def test_too_much_is_refused_before_it_has_come(job: FakeJob, kind: str, limit: 
     assert "larger than" in answer["error"]
 
 
+def test_what_nobody_foresaw_is_a_sentence_and_in_the_log(
+    job: FakeJob, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(FakeJob, "crowded", property(lambda self: None.room))  # type: ignore[attr-defined]
+    status, answer, _ = ask(job, [b""])
+    assert status == 500
+    assert answer == {"error": "Something unexpected went wrong (AttributeError); the log of the app says more."}
+    assert "room" in caplog.text
+    assert ask(job, [b""] * 2, query="job=mine&kind=zip", headers={"content-length": "1" * 5000})[0] == 413
+
+
 def test_who_may_not_is_told(job: FakeJob) -> None:
     assert ask(job, [b""], method="GET")[0] == 405
     assert ask(job, [b""], auth=[("ada", "secret")])[0] == 401

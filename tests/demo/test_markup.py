@@ -61,6 +61,11 @@ def test_bars_are_as_long_as_their_share_and_never_invisible():
     assert re.findall(r'bar-number">([^<]+)<', card) == ["75.0%", "0.0%", "100.0%"]
 
 
+def test_a_bar_that_is_not_all_does_not_read_as_all():
+    card = answer_card("a", "b", [("x", 0.99996, "#111111")], [])
+    assert re.findall(r'bar-number">([^<]+)<', card) == ["99.9%"]
+
+
 def test_an_unknown_picture_is_marked_as_such():
     assert 'class="answer unknown"' in answer_card("a", "b", [], [], unknown=True)
     assert "unknown" not in answer_card("a", "b", [], [])

@@ -9,9 +9,13 @@ import gradio as gr
 import pytest
 
 from demo.api import add_api
+from demo.examples import RENDERED
 from demo.services import Services
+from resnet_core.data.images import read_image_with_notes
+from resnet_core.errors import ConfigError
 from resnet_core.processor import read_cores
 from resnet_core.training.config import TrainConfig
+from resnet_core.training.control import Control
 from resnet_core.training.runner import Runner
 
 
@@ -62,6 +66,72 @@ def test_a_name_that_no_list_has_room_for_starts_nothing(
     with pytest.raises(gr.Error, match="at most 80 characters"):
         calls["start_training"]("rendered-flowers", {"name": "x" * 81})
     assert [len(config.name) for config in started] == [80]
+
+
+@pytest.mark.parametrize("odd", [None, 5, {}, ["x"], True, 1e400])
+@pytest.mark.parametrize("here", [True, False])
+def test_an_argument_of_another_kind_is_a_sentence(
+    services: Services,
+    calls: dict[str, Callable[..., Any]],
+    started: list[TrainConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    odd: Any,
+    here: bool,
+):
+    monkeypatch.setattr(services, "local", here)
+    asked: list[tuple[str, tuple[Any, ...]]] = [
+        *((name, (odd,)) for name in ("run_events", "pause_training", "resume_training", "stop_training")),
+        *((name, (odd,)) for name in ("delete_run", "restore_run", "describe_model", "drop_from_queue")),
+        *((name, (odd, {})) for name in ("change_training", "fork_run", "move_in_queue")),
+        *((name, (odd, "x")) for name in ("rename_run", "note_run", "tag_run")),
+        *(("start_training", (odd,)),) * (odd is not None),
+    ]
+    photo = read_image_with_notes(RENDERED[0])
+    for name, arguments in (*asked, ("classify", (photo, odd, 3))):
+        with pytest.raises(gr.Error) as refused:
+            calls[name](*arguments)
+        assert "unexpected" not in str(refused.value), name
+    assert started == []
+
+
+def test_a_text_that_looks_like_yes_or_no_is_neither(services: Services, calls: dict[str, Callable[..., Any]]):
+    for name, arguments in (
+        ("stop_training", ("x", "false")),
+        ("resume_training", ("x", "true")),
+        ("fork_run", ("x", 1, {}, 1)),
+        ("describe_model", ("resnet18", 0, 0, "false")),
+    ):
+        with pytest.raises(gr.Error, match=r"(after_epoch|anyway|as_published) must be true or false\."):
+            calls[name](*arguments)
+
+
+@pytest.mark.parametrize("settings", [{"run_id": "x"}, {"self": 1}])
+def test_a_setting_called_like_an_argument_is_refused_like_any_other(
+    services: Services, calls: dict[str, Callable[..., Any]], monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+):
+    monkeypatch.setattr(Runner, "_require", lambda runner, run_id: None)
+    with pytest.raises(gr.Error, match=f"{next(iter(settings))} cannot change while a run is on"):
+        calls["change_training"]("x", settings)
+    with pytest.raises(ConfigError, match="cannot change"):
+        Control().change(**settings)
+
+
+def test_a_preset_is_trained_on_its_own_pictures_unless_others_are_named(
+    calls: dict[str, Callable[..., Any]], started: list[TrainConfig]
+):
+    calls["start_training"](settings={"preset": "tutorial-cifar10"})
+    calls["start_training"](None, {"preset": "tutorial-flowers"})
+    calls["start_training"]("rendered-flowers", {"preset": "tutorial-flowers"})
+    calls["start_training"]()
+    assert [config.dataset for config in started] == ["cifar10", "flower_photos", *["rendered-flowers"] * 2]
+    assert [config.preset for config in started][:2] == ["tutorial-cifar10", "tutorial-flowers"]
+    with pytest.raises(gr.Error, match="data set"):
+        calls["preview_training"]("", {"preset": "tutorial-flowers"})
+
+
+def test_the_tutorial_s_faulty_network_is_described_too(calls: dict[str, Callable[..., Any]]):
+    sound, faulty = (calls["describe_model"]("tutorial-cifar", 32, 10, flag) for flag in (False, True))
+    assert faulty["parameters"] < sound["parameters"]
 
 
 @pytest.mark.usefixtures("elsewhere")

@@ -21,6 +21,7 @@ from app_process import ROOT, AppProcess
 from gradio_client import Client
 from PIL import Image
 
+from demo import server
 from demo.server import _refusal, parse
 from resnet_core.training.runs import RunStore
 
@@ -87,6 +88,19 @@ def test_a_port_in_use_ends_with_one_sentence(tmp_path: Path):
         port = taken.getsockname()[1]
         code, _, words = start_and_fail("--port", str(port), "--runs-dir", str(tmp_path / "runs"))
     assert (code, words) == (1, f"Port {port} on 127.0.0.1 is in use or not allowed; choose another with --port.\n")
+
+
+def test_what_nobody_foresaw_ends_with_one_sentence_and_a_line_in_the_log(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr(server, "_set_environment", lambda: None)
+    monkeypatch.setattr(server, "serve", lambda options: {}["epoch"])
+    assert server.main(["--runs-dir", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("The app could not be started (KeyError)")
+    assert "Traceback" in caplog.text
 
 
 # A running app

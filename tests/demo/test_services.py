@@ -1,21 +1,29 @@
 """What the pages share: models loaded once for each state of their file, runs read as everyone sees them."""
 
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from demo.following import planned_epochs
+from demo.live_board.board_feed import make_poll
 from demo.services import MODELS_KEPT, Services, model_choices, run_choices
+from demo.training.fork_section import kept_choices
+from demo.training.run_table.run_feed import make_table_ask
 from resnet_core.data.preprocessing import Preprocessing
 from resnet_core.errors import CheckpointError, DeviceError, RunError
 from resnet_core.files import write_json
 from resnet_core.models.zoo import build_model
 from resnet_core.training.checkpoint import Checkpoint, save_checkpoint
 from resnet_core.training.config import TrainConfig
+from resnet_core.training.control import Replay
 from resnet_core.training.events import RunEnded
+from resnet_core.training.kept_epochs import CHECKPOINT, STATE
 from resnet_core.training.recorder import RunRecorder
 from resnet_core.training.runs import Run
 
@@ -101,6 +109,12 @@ def test_an_unknown_model_is_refused_and_no_path_is_one(services: Services, name
         services.classifier(name)
 
 
+@pytest.mark.parametrize("name", [None, 5, {}, ["flowers"]])
+def test_a_model_named_by_no_text_is_refused_in_a_sentence(services: Services, name: Any):
+    with pytest.raises(CheckpointError, match="Name the model by a text"):
+        services.classifier(name)
+
+
 def test_a_checkpoint_that_is_gone_is_said(services: Services, trained: Callable[..., Run]):
     run = trained()
     (run.folder / "best.safetensors").unlink()
@@ -127,6 +141,12 @@ def test_a_name_of_any_length_is_one_short_line_in_the_list(services: Services):
     assert name.startswith("rose garden xxx")
     assert len(name) <= 80
     services.store.remove(run.run_id)
+
+
+def test_a_name_that_is_no_utf8_is_shown_in_every_list(services: Services, trained: Callable[..., Run]):
+    run = trained("rose\udcff")
+    assert ("rose\N{REPLACEMENT CHARACTER} · best epoch", run.run_id) in model_choices(services)
+    assert run.summary().name == "rose\N{REPLACEMENT CHARACTER}"
 
 
 # Runs
@@ -174,6 +194,42 @@ def test_a_run_with_damaged_settings_does_not_hide_the_others(services: Services
     assert {run_id for _, run_id in run_choices(services)} == {good.run_id, bad.run_id}
     write_json(bad.folder / "config.json", {"speed": 9})
     assert services.read(bad.run_id, 0).status == "finished"
+
+
+HOSTILE = [
+    *({"event": name} for name in ("RunStarted", "StepEnded", "EpochEnded", "Changed", "CheckpointSaved", "Paused")),
+    {"event": "RunStarted", "time": "noon", "model": [], "dataset": 5, "epochs": "many", "settings": [], "notes": 7},
+    {"event": "EpochEnded", "epoch": {}, "val_top1": "x", "best": True, "time": [], "step": 10**400},
+    {"event": "EpochEnded", "epoch": 1, "val_top1": float("nan"), "best": True, "step": "x"},
+    {"event": "Changed", "epoch": None, "settings": {"epochs": "x", "learning_rate": {}}},
+    {"event": ["StepEnded"]},
+    {"event": "RunEnded", "status": {"a": 1}, "reason": 3},
+]
+
+
+@pytest.mark.parametrize("lines", [HOSTILE[:-1], HOSTILE, *([line] for line in HOSTILE)], ids=str)
+def test_a_run_whose_events_tell_nonsense_hides_no_other(
+    services: Services, trained: Callable[..., Run], lines: list[dict[str, Any]]
+):
+    good, bad = trained("good"), trained("bad")
+    (bad.folder / "kept").mkdir()
+    for ending in (CHECKPOINT, STATE):
+        (bad.folder / "kept" / f"epoch-0001{ending}").touch()
+    (bad.folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert {run_id for _, run_id in run_choices(services)} == {good.run_id, bad.run_id}
+    assert {good.run_id, bad.run_id} <= {name for _, name in model_choices(services)}
+    assert services.current_run_id() in (good.run_id, bad.run_id)
+    poll, ask = make_poll(services), make_table_ask(services)
+    told = [
+        poll({"run": bad.run_id, "over": [{"run": good.run_id}]}),
+        *(poll({"want": "runs"}), poll({"want": "differences", "runs": [good.run_id, bad.run_id]})),
+        *(poll({"want": "csv", "runs": [bad.run_id], "curves": ["val/top1"]}), ask({"what": "list"})),
+    ]
+    assert [reply.get("error") for reply in told] == [None] * len(told)
+    json.dumps(told, allow_nan=False)
+    assert planned_epochs(bad) == 0
+    assert kept_choices(services, bad.run_id) == [("1", "1")]
+    Replay(bad.events())  # as an app does that finds it in the queue
 
 
 # Starting and ending

@@ -15,7 +15,7 @@ from demo.examples import RENDERED, example_pictures
 from demo.maps.layer_table import COLUMNS, layer_table
 from demo.maps.layer_view import channel_under, look
 from demo.maps.layer_words import shape_words
-from demo.sentences import failing_in_a_sentence
+from demo.sentences import failing_in_a_sentence, toast_text
 from demo.services import Services
 from resnet_core.activations.render import render_sheet, tile_box
 from resnet_core.data.images import ReadImage, read_image_with_notes
@@ -53,7 +53,13 @@ def photo() -> ReadImage:
 
 @pytest.mark.parametrize(
     ("probability", "words"),
-    [(1.0, "Quite sure · 100%"), (0.9, "Quite sure · 90%"), (0.7, "Probably · 70%"), (0.59, "Not sure · 59%")],
+    [
+        (1.0, "Quite sure · 100%"),
+        (0.9997, "Quite sure · >99%"),
+        (0.9, "Quite sure · 90%"),
+        (0.7, "Probably · 70%"),
+        (0.59, "Not sure · 59%"),
+    ],
 )
 def test_how_sure_is_said_in_words_and_in_per_cent(probability: float, words: str):
     assert sureness_words(probability, "en") == words
@@ -181,6 +187,13 @@ def test_a_known_failure_keeps_its_sentence():
     with pytest.raises(gr.Error) as raised:
         failing_in_a_sentence(lambda: (_ for _ in ()).throw(ResNetLabError("Say this.")))()
     assert raised.value.message == "Say this."
+
+
+def test_what_looks_like_a_tag_stays_text_in_a_toast():
+    with pytest.raises(gr.Error) as raised:
+        failing_in_a_sentence(lambda: (_ for _ in ()).throw(ResNetLabError("<img src=x>.jpg is 3 < 4 <b>.")))()
+    assert raised.value.message == "<\u2060img src=x>.jpg is 3 < 4 <\u2060b>."
+    assert toast_text("1 < 2") == "1 < 2"
 
 
 def test_an_unknown_failure_is_logged_and_its_words_stay_on_the_server(caplog: pytest.LogCaptureFixture):

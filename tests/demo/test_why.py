@@ -3,8 +3,11 @@
 import asyncio
 import base64
 import io
+import json
 import re
+import shutil
 import string
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from PIL import Image
 
 from demo.classify.nearest_section import Indexes, nearest_html
 from demo.classify.opened import pressing
+from demo.classify.sureness import per_cent
 from demo.classify.what_if.what_if import LARGEST_PNG, WhatIf, picture_address, what_if_script, what_if_value
 from demo.classify.what_if_section import what_if_section
 from demo.classify.why_section import explain, why_section
@@ -243,10 +247,63 @@ def test_the_brush_is_told_picture_model_colours_and_words(photo: ReadImage):
     assert told["colors"]["daisy"] == "#0072B2"
     assert told["words"]["undo"] == "撤销"
     assert told["picture"].startswith("data:image/")
+    assert what_if_value(photo, "flowers", FLOWERS, "zh", stamp=7.5) == {**told, "stamp": 7.5}
     assert what_if_value(None, "flowers", (), "en") == {
         "words": {key: english for key, (english, _) in WHAT_IF.items()}
     }
     assert len(what_if_value(photo, "imagenet/resnet18", tuple(map(str, range(1000))), "en")["colors"]) == 100
+
+
+def run_script(script: str) -> Any:
+    """What a script prints as JSON, without a browser."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("There is no node here to run the page's scripts.")
+    return json.loads(subprocess.run([node, "-"], input=script, capture_output=True, check=True, text=True).stdout)
+
+
+def test_the_scripts_write_shares_as_the_cards_do():
+    shares = [0, 0.004, 0.0199, 0.5, 0.97, 0.99, 0.9951, 0.99996, 1]
+    script = what_if_script().partition("// The edited picture")[0]
+    written = run_script(f"{script}\nconsole.log(JSON.stringify({shares}.map(perCent)));")
+    assert written == [per_cent(share) for share in shares]
+
+
+BROWSER = """
+const part = () => new Proxy({ dataset: {}, style: {}, classList: { toggle() {} }, value: 0 }, {
+  get: (held, name) => (name in held ? held[name] : name === "nextElementSibling" ? {} : () => undefined),
+});
+const parts = {};
+const element = { querySelector: (name) => (parts[name] ??= part()), querySelectorAll: () => [] };
+const props = { value: null, moved: "" };
+const document = { createElement: part };
+const requestAnimationFrame = (redraw) => setTimeout(redraw);
+const [watch, Image] = [() => undefined, class { set src(address) { setTimeout(() => this.onload()); } }];
+"""
+ASKED = """
+function makeEdits() { return { strokes: () => 1, forget() {}, photo: () => "photo", result: () => "painted" }; }
+function drawView() {}
+function encoded(canvas) { return canvas; }
+function askOnce(question, file) {
+  const now = { photo: told.stamp === 1 ? 0.9 : 0.7, painted: 0.4 }[file];
+  return { predictions: [{ label: "daisy", probability: now }], unknown: false };
+}
+const value = { picture: "data:", model: "run/last", colors: {}, words: { fell: "{before} to {now}" } };
+async function sentence() {
+  while (parts[".wi"].dataset.settled !== "true") await new Promise((wake) => setTimeout(wake));
+  return parts[".wi-sentence"].textContent;
+}
+(async () => {
+  take({ ...value, stamp: 1 });
+  const first = await sentence();
+  take({ ...value, stamp: 2 });
+  console.log(JSON.stringify([first, await sentence()]));
+})();
+"""
+
+
+def test_an_edited_photo_is_compared_with_what_the_same_epoch_said_of_the_photo():
+    assert run_script(f"{BROWSER}{what_if_script()}{ASKED}") == ["90% to 40%", "70% to 40%"]
 
 
 @pytest.mark.parametrize("key", sorted(WHAT_IF))

@@ -90,6 +90,9 @@ def test_markup_in_a_file_name_stays_text(visitor: Visitor):
     expect(visitor.part("#classify-answer .note").filter(has_text="very small")).to_be_visible()
     assert visitor.page.evaluate("window.hacked") is None
     visitor.page.get_by_label("Remove Image").first.click()
+    visitor.drop("#classify-photo", upload("<b>bold.jpg", b""))
+    expect(visitor.part(".toast-body").first).to_contain_text(re.compile("<\u2060?b>bold.jpg is empty"))
+    visitor.page.get_by_label("Remove Image").first.click()
 
 
 def test_a_bad_picture_is_refused_in_the_feature_maps_as_well(visitor: Visitor, examples: list[Path]):

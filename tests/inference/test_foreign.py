@@ -157,7 +157,7 @@ def test_other_files_are_named(tmp_path: Path, name: str):
     stream = io.BytesIO()
     Image.new("RGB", (64, 64)).save(stream, "JPEG")
     for content, named in [
-        (b"", "is empty (0 bytes)"),
+        (b"", "is not a readable checkpoint: it is empty (0 bytes)."),
         (b"<!DOCTYPE html><html><body>404</body></html>", "looks like HTML"),
         (stream.getvalue(), "looks like a JPEG picture"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "Git LFS pointer"),

@@ -10,6 +10,8 @@ import pytest
 import torch
 import torchvision
 from elsewhere import RepositoryNet, TutorialNet, as_trained
+from hypothesis import given
+from hypothesis import strategies as st
 from networks import NAMES, NETWORKS
 from safetensors.torch import save_file
 from torch import nn
@@ -17,7 +19,7 @@ from torch import nn
 from resnet_core.data.preprocessing import IMAGENET_MEAN, Preprocessing
 from resnet_core.errors import CheckpointError, ModelError
 from resnet_core.inference.adoption import adopt
-from resnet_core.inference.class_list import parse_class_names, read_class_list
+from resnet_core.inference.class_list import parse_class_names, read_class_list, told_apart
 from resnet_core.inference.fitting_networks import find_fits, misfit_sentence
 from resnet_core.inference.foreign import ForeignWeights, open_foreign
 from resnet_core.inference.foreign_names import find_naming
@@ -110,6 +112,7 @@ def test_a_thousand_classes_are_imagenets_where_the_network_is(stored: Store):
     found = inspect_weights(stored(build_model("resnet18", width=8).state_dict()))
     assert found.class_names_from == "imagenet"
     assert (found.class_names[0], found.class_names[999], len(found.class_names)) == ("tench", "toilet tissue", 1000)
+    assert len(set(found.class_names)) == 1000, "of its two cranes one is called “crane (2)”"
     assert inspect_weights(stored(build_model("resnet20", num_classes=1000).state_dict())).class_names[0] == "class 0"
 
 
@@ -424,10 +427,28 @@ def test_class_lists_that_cannot_be_one_are_named(tmp_path: Path, content: bytes
         ("  ", ()),
         ("a;b;", ("a", "b")),
         ("<script>alert(1)</script>,b", ("<script>alert(1)</script>", "b")),
+        ("cat, dog, cat", ("cat", "dog", "cat (2)")),
+        ("cat, cat, cat (2), cat", ("cat", "cat (3)", "cat (2)", "cat (4)")),
+        ("cat (2), cat, cat (2), cat", ("cat (2)", "cat", "cat (2) (2)", "cat (3)")),
     ],
 )
 def test_typed_class_names(typed: str, names: tuple[str, ...]):
     assert parse_class_names(typed) == names
+
+
+def test_equal_names_in_the_file_are_told_apart(tmp_path: Path):
+    state = {key: tensor.clone().contiguous() for key, tensor in small().state_dict().items()}
+    listed = {"class_names": '["cat", "dog", "cat", "ox", "ant"]'}
+    save_file(state, tmp_path / "theirs.safetensors", metadata=listed)
+    found = inspect_weights(open_foreign(tmp_path / "theirs.safetensors", scratch=tmp_path))
+    assert (found.class_names, found.class_names_from) == (("cat", "dog", "cat (2)", "ox", "ant"), "file")
+
+
+@given(st.lists(st.sampled_from(["cat", "cat (2)", "cat (3)", "cat (2) (2)", "dog"])))
+def test_no_two_classes_are_called_the_same_and_the_first_keeps_its_name(names: list[str]):
+    told = told_apart(names)
+    assert len(set(told)) == len(names)
+    assert all(told[names.index(name)] == name for name in names)
 
 
 def test_a_typed_name_of_nothing_is_refused():

@@ -11,8 +11,8 @@ from networks import small_network
 from PIL import Image
 
 from resnet_core.data.preprocessing import Preprocessing
-from resnet_core.errors import ImageError
-from resnet_core.inference.classifier import Classification, Classifier
+from resnet_core.errors import CheckpointError, ImageError
+from resnet_core.inference.classifier import Classification, Classifier, network_inputs
 from resnet_core.inference.reading import read_ahead
 from resnet_core.training.checkpoint import Checkpoint
 
@@ -58,6 +58,26 @@ def test_a_broken_picture_is_an_error_in_its_place(classifier: Classifier, files
     only_broken = list(classifier.classify_many([files[0], files[0].with_name("missing.png")]))
     assert [type(answer) for answer in only_broken] == [ImageError, ImageError]
     assert list(classifier.classify_many([])) == []
+
+
+def test_a_picture_whose_answer_is_no_number_is_an_error_in_its_place(
+    classifier: Classifier, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = network_inputs([classifier.classify(Image.open(files[9])).seen], classifier.checkpoint.preprocessing)[0]
+    rows = classifier.answer_rows
+
+    def overflowing(inputs: torch.Tensor) -> torch.Tensor:
+        hit = torch.tensor([torch.equal(picture, odd) for picture in inputs])
+        return rows(inputs).masked_fill(hit[:, None], torch.inf)
+
+    whole = [answer.predictions for answer in classifier.classify_many(files) if isinstance(answer, Classification)]
+    monkeypatch.setattr(classifier, "answer_rows", overflowing)
+    answers = list(classifier.classify_many(files))
+    assert [index for index, answer in enumerate(answers) if isinstance(answer, CheckpointError)] == [9]
+    for index in {*range(len(files))} - {9}:
+        answer = answers[index]
+        assert isinstance(answer, Classification)
+        assert [each.label for each in answer.predictions] == [each.label for each in whole[index]]
 
 
 def test_only_a_few_are_read_ahead_and_stopping_early_is_fine() -> None:

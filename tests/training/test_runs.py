@@ -12,11 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from resnet_core.errors import RunError
 from resnet_core.processes import ALIVE
 from resnet_core.training import runs
 from resnet_core.training.config import TrainConfig
+from resnet_core.training.control import Replay
+from resnet_core.training.differences import compare_runs
 from resnet_core.training.event_log import EventLog
 from resnet_core.training.runs import Run, RunStore, process_started
 
@@ -197,9 +202,43 @@ def test_where_no_start_time_is_told_a_silent_owner_is_dead(run: Run, monkeypatc
     assert run.status() == "interrupted"
 
 
+def test_a_heartbeat_of_only_the_contract_s_fields_counts_while_it_is_fresh(
+    run: Run, owner: subprocess.Popen[bytes]
+) -> None:
+    def write(age: float) -> None:
+        contract = {"pid": owner.pid, "host": socket.gethostname(), "time": time.time() - age}
+        (run.folder / "heartbeat.json").write_text(json.dumps(contract))
+
+    write(age=5)
+    assert run.owner_alive()
+    write(age=3600)  # nobody tells whether it is still the same process
+    assert not run.owner_alive()
+    owner.kill()
+    owner.wait()
+    write(age=5)
+    assert not run.owner_alive()
+
+
+@pytest.mark.parametrize("odd", [{"pid": float("inf")}, {"time": 10**400}, {"time": float("nan")}], ids=str)
+def test_a_heartbeat_beyond_all_numbers_is_no_failure(odd: dict[str, Any], run: Run) -> None:
+    content = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
+    (run.folder / "heartbeat.json").write_text(json.dumps(content | odd))
+    assert not run.owner_alive()
+
+
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "null", '{"pid": "x"}', "\xff", '{"time": "x"}', json.dumps({"host": socket.gethostname()})],
+    [
+        "",
+        "{",
+        "[]",
+        "[" * 100_000,
+        "null",
+        '{"pid": "x"}',
+        "\xff",
+        '{"time": "x"}',
+        json.dumps({"host": socket.gethostname()}),
+    ],
 )
 def test_a_damaged_heartbeat_is_no_failure(content: str, run: Run) -> None:
     (run.folder / "heartbeat.json").write_text(content, encoding="latin-1")
@@ -226,6 +265,47 @@ def test_summary_of_a_run_taken_up_again_counts_epochs_once(run: Run) -> None:
     assert (summary.name, summary.model, summary.dataset) == ("mine", "resnet20", "d")
     assert summary.started is not None
     assert summary.size_bytes > 0
+
+
+def test_a_line_that_lacks_what_it_should_tell_hides_nothing_of_the_others(store: RunStore, run: Run) -> None:
+    tell(run, "RunStarted", model="resnet20", epochs=3)
+    tell(run, "EpochEnded", epoch=1, val_top1=0.5, best=True)
+    odd = ['{"event": "EpochEnded"}', '{"event": "EpochEnded", "epoch": [], "val_top1": "x", "best": 1}', "[" * 99_999]
+    with (run.folder / "events.jsonl").open("a") as opened:
+        opened.write("\n".join([*odd, '{"event": []}', ""]))
+    summary = store.search("resnet20")[0]
+    assert (summary.epochs_done, summary.best_top1, summary.best_epoch) == (1, None, None)
+    (run.folder / "events.jsonl").write_text('{"event": "RunStarted", "epochs": "x", "time": NaN, "model": {}}\n')
+    summary = RunStore(store.runs_dir).list()[0].summary()
+    assert (summary.epochs, summary.started, summary.model) == (3, None, "resnet20")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**400), 10**400) | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+TOLD = st.fixed_dictionaries(
+    {"event": st.sampled_from(["RunStarted", "StepEnded", "EpochEnded", "Changed", "CheckpointSaved", "RunEnded"])},
+    optional=dict.fromkeys(
+        ("time", "epoch", "step", "epochs", "val_top1", "best", "model", "dataset", "settings", "status"), JSON
+    ),
+)
+
+
+@hypothesis_settings(max_examples=60)
+@given(lines=st.lists(TOLD | st.dictionaries(st.sampled_from(["event", "time"]), JSON), max_size=4))
+def test_whatever_the_lines_of_a_run_hold_all_runs_are_listed(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[dict[str, Any]]
+) -> None:
+    store = RunStore(tmp_path_factory.mktemp("hostile"))
+    run, other = store.create(TrainConfig()), store.create(TrainConfig())
+    (run.folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert {summary.run_id for summary in store.search()} == {run.run_id, other.run_id}
+    assert 0 <= run.lost_steps() <= 2**53
+    assert compare_runs([run, run, other]) is not None
+    Replay(run.events())
+    json.dumps(run.summary().started, allow_nan=False)
 
 
 def test_a_run_with_unreadable_settings_is_listed_all_the_same(store: RunStore, run: Run) -> None:
@@ -274,6 +354,12 @@ def test_no_name_leads_outside_the_runs_folder(name: str, store: RunStore, run: 
     absolute = str(run.folder)
     with pytest.raises(RunError):
         store.get(absolute)
+
+
+@pytest.mark.parametrize("odd", [None, 5, {}, ["x"], b"x"])
+def test_what_is_no_text_names_no_run(odd: Any, store: RunStore) -> None:
+    with pytest.raises(RunError, match="Name the run by its id"):
+        store.get(odd)
 
 
 def test_newest_first_and_foreign_folders_left_out(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
