@@ -39,7 +39,7 @@ def ours_to_the_mark(options: Options) -> Measured:
 
     if not torch.cuda.is_available() and os.environ.get(ASKED) != "1":
         raise CannotMeasure(f"was not measured: it takes hours without a GPU (set {ASKED}=1 to have it measured)")
-    _need_cifar(options)
+    need_cifar(options)
     records = [reach(PRESET, MARK, seed=seed, options=options, **TO_THE_MARK) for seed in SEEDS]
     measured = until_reached(records, MARK)
     return Measured(values={"to 94 %": measured.values["slowest seed"]}, notes=measured.notes)
@@ -58,7 +58,7 @@ def tutorial_record(options: Options) -> dict[str, Any]:
     from resnet_core.data.datasets import load_dataset
     from resnet_core.models.zoo import build_model
 
-    _need_cifar(options)
+    need_cifar(options)
     dataset = load_dataset(DATASET, data_dir=options.data_dir)
 
     def measure() -> dict[str, Any]:
@@ -73,7 +73,8 @@ def tutorial_record(options: Options) -> dict[str, Any]:
     return remembered(place_for("t2", identity, ".json"), measure)
 
 
-def _need_cifar(options: Options) -> None:
+def need_cifar(options: Options) -> None:
+    """Raises CannotMeasure where CIFAR-10 is not at hand."""
     places = (options.data_dir / DATASET / "train", options.data_dir / f"{DATASET}.zip")
     if not any(place.exists() for place in places):
         raise CannotMeasure("needs CIFAR-10: python -m resnet_core datasets get cifar10")

@@ -19,6 +19,7 @@ NAMES = (
     "limit",
     "rendered-flowers",
     "agreement",
+    "teaching",
 )
 
 

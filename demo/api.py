@@ -20,7 +20,7 @@ from demo.maps.looking import DEFAULT_LAYER
 from demo.maps.switch_api import add_switching
 from demo.maps.take_away_section import file_name, keep, maps_file
 from demo.photo import Photo, Picture, StoredPhoto
-from demo.sentences import failing_in_a_sentence
+from demo.sentences import failing_for_programs
 from demo.services import Services
 from demo.training.form_values import NOT_CARRIED, check_allowed, check_name, shareable_event
 from demo.training.history_api import add_history_api
@@ -76,17 +76,17 @@ def _add_pictures(services: Services) -> None:
         file = gr.File(label="file")
         trigger = gr.Button()
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def classify(image: ReadImage, model: str, top_k: int) -> dict[str, Any]:
         return _classified(services, _required(image), model, _count(top_k))
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def classify_many(images: list[str], model: str, top_k: int) -> list[dict[str, Any]]:
         if not images:
             raise ConfigError("Send at least one picture.")
         return _many(services, images, model, _count(top_k))
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def feature_maps(
         image: ReadImage, layer: str, model: str, scale: str, order: str, colors: str, relu: str, label: str, page: int
     ) -> tuple[Image.Image, dict[str, Any]]:
@@ -96,7 +96,7 @@ def _add_pictures(services: Services) -> None:
         facts = {"channels": view.shown, "pages": view.pages, "dead": view.dead}
         return view.sheet, {"layer": layer, "model": model, **dataclasses.asdict(view.statistics), **facts}
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def activation_file(
         image: ReadImage, layers: str, model: str, form: str, scale: str, order: str, colors: str, relu: str, label: str
     ) -> str:
@@ -118,7 +118,7 @@ def _add_pictures(services: Services) -> None:
 
 
 def _add_models(services: Services) -> None:
-    @failing_in_a_sentence
+    @failing_for_programs
     def describe_model(
         model: str, image_size: int = 0, num_classes: int = 0, as_published: bool = False
     ) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _add_models(services: Services) -> None:
         network = build_model(model, num_classes=classes, **faulty)
         return dataclasses.asdict(describe(network, size)) | {"outline": outline_json(make_outline(network, size))}
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def list_models() -> list[dict[str, Any]]:
         from resnet_core.models.zoo import get_architecture
         from resnet_core.models.zoo import list_models as names
@@ -146,30 +146,30 @@ def _add_models(services: Services) -> None:
 
 
 def _add_training(services: Services) -> None:
-    @failing_in_a_sentence
+    @failing_for_programs
     def start_training(dataset: str | None = None, settings: dict[str, Any] | None = None) -> dict[str, Any]:
         runner = services.runner
         run = runner.start(_asked(services, dataset, settings))
         return {"run_id": run.run_id, "queued": run.run_id in runner.queued()}
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def pause_training(run_id: str) -> dict[str, Any]:
         return _state(services, services.runner.pause(run_id).run_id)
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def resume_training(run_id: str, anyway: bool = False) -> dict[str, Any]:
         with advising_anyway():
             return _state(services, services.runner.resume(run_id, anyway=flag(anyway, "anyway")).run_id)
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def stop_training(run_id: str, after_epoch: bool = False) -> dict[str, Any]:
         return _state(services, services.runner.stop(run_id, after_epoch=flag(after_epoch, "after_epoch")).run_id)
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def change_training(run_id: str, settings: dict[str, Any]) -> dict[str, Any]:
         return _state(services, services.runner.change(run_id, **_plain_settings(settings)).run_id)
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def run_events(run_id: str, cursor: int = 0) -> dict[str, Any]:
         read = services.read(run_id, max(0, _whole(cursor, "cursor")))
         events = [shareable_event(event, local=services.local) for event in read.events]

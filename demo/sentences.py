@@ -26,8 +26,16 @@ def toast_text(sentence: object) -> str:
 
 
 def failing_in_a_sentence(handler: Callable[P, R]) -> Callable[P, R]:
-    """The handler, with every failure turned into a gr.Error that a person can read."""
+    """The handler of a page, with every failure turned into a gr.Error that a person can read."""
+    return _guarded(handler, toast_text)
 
+
+def failing_for_programs(handler: Callable[P, R]) -> Callable[P, R]:
+    """The same for an end point of programs, which get the sentence letter by letter."""
+    return _guarded(handler, str)
+
+
+def _guarded(handler: Callable[P, R], wording: Callable[[object], str]) -> Callable[P, R]:
     @functools.wraps(handler)
     def guarded(*arguments: P.args, **named: P.kwargs) -> R:
         try:
@@ -35,7 +43,7 @@ def failing_in_a_sentence(handler: Callable[P, R]) -> Callable[P, R]:
         except gr.Error:
             raise
         except ResNetLabError as error:
-            raise gr.Error(toast_text(error), duration=12, print_exception=False) from None
+            raise gr.Error(wording(error), duration=12, print_exception=False) from None
         except Exception as error:
             log.exception("a handler failed")
             raise gr.Error(unforeseen(error), print_exception=False) from None

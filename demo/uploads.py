@@ -1,7 +1,7 @@
 """Uploaded zips get a place of their own (Gradio deletes temporary files by age); what Gradio forgets is swept."""
 
-import contextlib
 import hashlib
+import logging
 import os
 import shutil
 import threading
@@ -13,6 +13,8 @@ from resnet_core.data.archive import open_archive
 from resnet_core.data.images import display_name
 from resnet_core.errors import ResNetLabError
 from resnet_core.files import replacing
+
+log = logging.getLogger(__name__)
 
 KEEP_SECONDS = 24 * 3600.0  # an upload may be shown on a page that stays open for a day
 PARTIAL_SECONDS = 3000.0  # and ten minutes until the next sweep: what a broken upload leaves is gone within the hour
@@ -64,8 +66,12 @@ def start_janitor(folder: Path, *rounds: Callable[[], object]) -> None:
         while True:
             sweep(folder)
             for each in rounds:
-                with contextlib.suppress(ResNetLabError):  # an app that only reads leaves it to the other one
+                try:
                     each()
+                except ResNetLabError:
+                    pass  # an app that only reads leaves it to the other one
+                except Exception:  # the next round must come
+                    log.exception("a round of the janitor failed")
             time.sleep(SWEEP_EVERY)
 
     threading.Thread(target=work, name="janitor", daemon=True).start()

@@ -164,7 +164,12 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clip-norm", type=float, default=None, help="longest gradient a step may take")
     parser.add_argument("--patience", type=int, default=None, help="end after so many epochs without a better one")
     parser.add_argument("--pretrained", action="store_true", default=None, help="start from ImageNet weights")
-    parser.add_argument("--init-from", metavar="CHECKPOINT", default=None, help="start from a checkpoint's weights")
+    parser.add_argument(
+        "--init-from",
+        metavar="CHECKPOINT",
+        default=None,
+        help="start from the weights of flowers, models/NAME, RUN, RUN/EPOCH or a file",
+    )
     parser.add_argument(
         "--freeze", metavar="STAGE", default=None, help="keep the weights up to stem, layer1 …; the last: head only"
     )

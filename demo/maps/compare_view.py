@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from demo.classify.sureness import per_cent
 from demo.maps.compare_slider.compare_slider import Side, slider_value
 from demo.maps.epoch_looks import run_of
 from demo.services import Services
@@ -64,7 +65,7 @@ def _maps(services: Services, classifier: "Classifier", seen: Seen, layer: str, 
 
 def _says(services: Services, classifier: "Classifier", seen: Seen, language: str) -> str:
     best = classifier.classify(seen.photo.image, top_k=1).predictions[0]
-    return say("compare_says", language, title=seen.title, label=best.label, share=f"{best.probability:.0%}")
+    return say("compare_says", language, title=seen.title, label=best.label, share=per_cent(best.probability))
 
 
 def joint_sheets(left: "Tensor", right: "Tensor") -> tuple[Image.Image, Image.Image]:

@@ -6,7 +6,7 @@ import gradio as gr
 from PIL import Image
 
 from demo.maps.heat_picture import heat_picture
-from demo.sentences import failing_in_a_sentence
+from demo.sentences import failing_for_programs
 from demo.services import Services
 from demo.turns import HEAVY
 from resnet_core.data.images import ReadImage, display_name
@@ -23,7 +23,7 @@ def add_heat_api(
     against = gr.Textbox("", label="against", visible=False)
     method = gr.Textbox("gradcam", label="method", visible=False)
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def grad_cam(
         image: ReadImage, layer: str, label: str, model: str, against: str, method: str
     ) -> tuple[Image.Image, Any]:
@@ -37,7 +37,7 @@ def add_heat_api(
         facts |= {"method": method} if method != "gradcam" else {}
         return heat, {**facts, "against": against} if against else facts
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def trust_heat_map(image: ReadImage, layer: str, label: str, model: str, method: str) -> dict[str, Any]:
         from resnet_core.activations.heat import trust_heat
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.sentences import failing_in_a_sentence
+from demo.sentences import failing_for_programs
 from demo.services import Services
 from demo.turns import HEAVY
 from resnet_core.data.images import ReadImage
@@ -17,7 +17,7 @@ def add_switching(services: Services, trigger: Any, photo: Any, model: Any, answ
     without_branch = gr.JSON([], label="without_branch", visible=False)
     without_skip = gr.JSON([], label="without_skip", visible=False)
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def switch_off(
         image: ReadImage | None, without_branch: list[str], without_skip: list[str], model: str
     ) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def shareable(config: TrainConfig, *, local: bool) -> TrainConfig:
 
 
 def shareable_event(event: dict[str, Any], *, local: bool) -> dict[str, Any]:
-    """The same for an event of a run."""
+    """The same for an event of a run, or anything else that tells settings."""
     settings = event.get("settings")
     if local or not isinstance(settings, dict):
         return event

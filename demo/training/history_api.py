@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.sentences import failing_in_a_sentence
+from demo.sentences import failing_for_programs
 from demo.services import Services
 from resnet_core.errors import ConfigError
 
@@ -13,28 +13,28 @@ from resnet_core.errors import ConfigError
 def add_history_api(services: Services) -> None:
     """Registers the end points inside the current Blocks."""
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def list_runs(search: str = "") -> list[dict[str, Any]]:
         return [dataclasses.asdict(summary) for summary in services.store.search(search)]
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def rename_run(run_id: str, name: str) -> dict[str, Any]:
         return _noted(services, run_id, name=name)
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def note_run(run_id: str, note: str) -> dict[str, Any]:
         return _noted(services, run_id, note=note)
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def tag_run(run_id: str, tags: list[str]) -> dict[str, Any]:
         return _noted(services, run_id, tags=tags)
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def delete_run(run_id: str) -> dict[str, Any]:
         services.store.delete(run_id)
         return {"run_id": run_id, "in_bin": True}
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def restore_run(run_id: str) -> dict[str, Any]:
         return {"run_id": services.store.restore(_text(run_id)).run_id, "in_bin": False}
 

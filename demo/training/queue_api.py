@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.sentences import failing_in_a_sentence
+from demo.sentences import failing_for_programs
 from demo.services import Services
 from demo.training.form_values import check_name
 from demo.training.queue_section import queue_rows
@@ -16,21 +16,21 @@ from resnet_core.errors import ConfigError, DataChangedError, RunError
 def add_queue_api(services: Services) -> None:
     """Registers the end points inside the current Blocks."""
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def list_queue() -> list[dict[str, Any]]:
         return queue_rows(services)
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def move_in_queue(run_id: str, place: int) -> list[dict[str, Any]]:
         services.runner.move(run_id, _whole(place, "place"))
         return queue_rows(services)
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def drop_from_queue(run_id: str) -> list[dict[str, Any]]:
         services.runner.drop(run_id)
         return queue_rows(services)
 
-    @failing_in_a_sentence
+    @failing_for_programs
     def fork_run(
         run_id: str, epoch: int, settings: dict[str, Any] | None = None, anyway: bool = False
     ) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from demo.change_section import followed_run
 from demo.sentences import failing_in_a_sentence
 from demo.services import Services
 from demo.text import label
-from demo.training.form_values import shareable
-from demo.training.settings_section import file_stem
+from demo.training.settings_section import file_stem, to_be_shared
 from demo.training.take_file import take_file
 from resnet_core.errors import RunError
 from resnet_core.training.command_line import quoted, train_command
@@ -50,7 +49,7 @@ def repeat_section(services: Services, run: Any) -> None:
             config = shown(run_id).config()
         except RunError:  # nobody asked: no run is left, or this one is just being deleted
             return ""
-        return quoted(train_command(shareable(config, local=services.local)))
+        return quoted(train_command(to_be_shared(services, config)))
 
     @failing_in_a_sentence
     def train_script(run_id: str) -> dict[str, str]:
@@ -59,7 +58,7 @@ def repeat_section(services: Services, run: Any) -> None:
 
     @failing_in_a_sentence
     def asked(run_id: str) -> dict[str, str]:
-        config = shareable(shown(run_id).config(), local=services.local)
+        config = to_be_shared(services, shown(run_id).config())
         return {"name": f"{file_stem(config)}.json", "text": write_settings(config)}
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}

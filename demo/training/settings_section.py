@@ -13,7 +13,8 @@ from demo.text import label, language_of, say
 from demo.training.form_values import check_allowed, form_from_config, shareable
 from demo.training.start_form import StartForm, data_choices, wanted
 from demo.training.take_file import take_file
-from resnet_core.errors import ConfigError
+from resnet_core.errors import ConfigError, ResNetLabError
+from resnet_core.inference.catalog import checkpoint_path
 from resnet_core.inference.starting import start_name
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.settings_files import LARGEST, read_settings, write_settings
@@ -31,9 +32,7 @@ def settings_section(services: Services, form: StartForm, run: Any) -> None:
 
     @failing_in_a_sentence
     def written(*values: Any) -> dict[str, str]:
-        config = wanted(services, *values)
-        start = _start_by_name(services, config).init_from
-        config = shareable(config, local=services.local).replace(init_from=start)
+        config = to_be_shared(services, wanted(services, *values))
         return {"name": f"{file_stem(config)}.json", "text": write_settings(config)}
 
     @failing_in_a_sentence
@@ -57,7 +56,7 @@ def fill(services: Services, config: TrainConfig, request: gr.Request | None) ->
     """Values of the folder box, of what travels beside the form, of its fields, and of the zip box: none, since its
     pictures would win. Raises ConfigError where somebody at another machine names files of this one."""
     check_allowed(config, local=services.local)
-    values, others = form_from_config(_start_by_name(services, config))
+    values, others = form_from_config(_with_start(services, config))
     named = [name for _, name in data_choices(services)]
     folder = "" if config.dataset in named else config.dataset
     if folder and not services.local:
@@ -67,13 +66,23 @@ def fill(services: Services, config: TrainConfig, request: gr.Request | None) ->
     return (folder, others, *shown, None)
 
 
-def _start_by_name(services: Services, config: TrainConfig) -> TrainConfig:
+def to_be_shared(services: Services, config: TrainConfig) -> TrainConfig:
+    """The settings as a file for others: the start by its name, if it has one, and to people elsewhere no folders."""
+    name = start_name(config.init_from, services.store) if config.init_from else None
+    shown = shareable(config, local=services.local)
+    return shown.replace(init_from=name) if name else shown
+
+
+def _with_start(services: Services, config: TrainConfig) -> TrainConfig:
     """The config with the name of the model it starts from, which reads better than its file."""
     if not config.init_from:
         return config
     name = start_name(config.init_from, services.store)
     if name is None and not services.local:
-        raise ConfigError("init_from names a file of this machine; only people at it may do that.")
+        try:
+            checkpoint_path(config.init_from, services.store)  # a name as it is?
+        except ResNetLabError:
+            raise ConfigError("init_from names a file of this machine; only people at it may do that.") from None
     return config.replace(init_from=name or config.init_from)
 
 

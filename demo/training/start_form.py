@@ -68,6 +68,7 @@ def wanted(
     check_name(config.name)
     config = started_from(config, services.store, allow_paths=services.local)
     if zip_path and keep:  # only now: what is refused leaves no copy behind
+        services.store.check_writable()
         archive_dataset(Path(zip_path), name=Path(zip_path).stem)
         config = config.replace(dataset=str(keep_upload(Path(zip_path), services.data_dir)))
     return config

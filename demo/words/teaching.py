@@ -140,7 +140,7 @@ BOARD: dict[str, tuple[str, str]] = {
         "{n} pictures are too many: there is room for {room} of {limit} here. Choose fewer, or train a network.",
         "{n} 张图片过多：此处还能放 {room} 张（上限 {limit}）。请少选一些，或用它们训练网络。",
     ),
-    "too_many_classes": (
+    "too_many_classes": (  # as the classroom says it of a zip
         "With these there would be {n} classes, and {limit} are the limit here; choose fewer, or train a network with "
         "them in the Train tab.",
         "加上这些将有 {n} 个类别，而此处上限为 {limit} 个；请少选一些，或在“训练”页用它们训练网络。",

@@ -95,6 +95,7 @@ class Audit:
             "leaked": [list(same) for same in self.leaked],
             "mislabelled": [list(same) for same in self.mislabelled],
             "tiny": [dataclasses.asdict(each) for each in self.tiny],
+            "is_small": self.is_small,
             "imbalanced": {"counts": counts, "ratio": self.ratio, "is_imbalanced": self.is_imbalanced},
         }
 

@@ -66,7 +66,7 @@ class ModelShelf:
         path = self._file(stem)
         try:
             path.with_suffix(PICTURES).unlink(missing_ok=True)  # of a model of that name that was deleted by hand
-            _write_label(path, title, checkpoint)
+            write_json(path.with_suffix(LABEL), _label(title, checkpoint))
             save_checkpoint(path, checkpoint, state_dict)
         except BaseException as error:
             for written in (path, path.with_suffix(LABEL)):
@@ -87,10 +87,10 @@ class ModelShelf:
         from resnet_core.training.checkpoint import save_checkpoint
 
         path, title = self.path(name), _title(title)
-        try:
-            with replacing(path) as temporary:
+        try:  # of the two files the later one, the model, is renamed first
+            with replacing(path.with_suffix(LABEL)) as label, replacing(path) as temporary:
                 save_checkpoint(temporary, checkpoint, state_dict)
-                _write_label(path, title, checkpoint)
+                write_json(label, _label(title, checkpoint))
                 path.with_suffix(PICTURES).unlink(missing_ok=True)  # before: they would bear the new classes' names
         except OSError as error:
             raise _unwritable(error) from error
@@ -192,8 +192,8 @@ def _detail(checkpoint: Checkpoint) -> str:
     return f"{network}, {count:,} {'class' if count == 1 else 'classes'}"
 
 
-def _write_label(path: Path, title: str, checkpoint: Checkpoint) -> None:
-    write_json(path.with_suffix(LABEL), {"name": title, "detail": _detail(checkpoint)})
+def _label(title: str, checkpoint: Checkpoint) -> dict[str, str]:
+    return {"name": title, "detail": _detail(checkpoint)}
 
 
 def _read_label(path: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def train_command(config: TrainConfig) -> list[str]:
     """
     base = _preset_of(config)
     words = ["python", "-m", "resnet_core", "train"]
-    if base.preset != "default" or config.init_from:
+    if base.preset != "default":
         words += ["--preset", base.preset]
     for field in dataclasses.fields(TrainConfig):
         value = getattr(config, field.name)

@@ -30,7 +30,7 @@ def build_starting_model(
 ) -> nn.Module:
     """The network of a resolved config, on the CPU; the same seed gives the same weights whatever others draw.
 
-    The head of weights from elsewhere is taken over only where it tells these very classes apart. `fresh` False leaves
+    The head of another checkpoint is taken over only where it tells these very classes apart. `fresh` False leaves
     out the weights from elsewhere, for a run whose own are about to be loaded. Raises ConfigError, ModelError or
     CheckpointError where the weights cannot be had or do not fit.
     """

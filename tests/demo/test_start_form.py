@@ -32,7 +32,7 @@ from demo.training.plan_picture import plan_picture, summary
 from demo.training.plan_section import DatasetsAtHand, plan_html
 from demo.training.rate_picture import scan_picture
 from demo.training.repeat_section import repeat_section, script_of
-from demo.training.settings_section import file_stem, fill, settings_section
+from demo.training.settings_section import file_stem, fill, settings_section, to_be_shared
 from demo.training.start_form import DEVICES, StartForm, device_choices, start_choices, start_form, wanted
 from resnet_core.device import offered_devices
 from resnet_core.errors import CheckpointError, ConfigError, DatasetError, RunError
@@ -225,6 +225,9 @@ def test_files_of_this_machine_are_named_only_from_it(services: Services, monkey
     monkeypatch.setattr(services, "local", False)
     with pytest.raises(ConfigError, match="only people at it"):
         fill(services, config, None)
+    assert fill(services, TrainConfig(init_from="flowers"), None)[2 + FIELDS.index("init_from")] == "flowers"
+    shared = to_be_shared(services, TrainConfig(init_from=str(SHIPPED), dataset="/home/me/x"))
+    assert (shared.init_from, shared.dataset) == ("flowers", "x"), "what is saved can be loaded again"
     for path in ("/etc/passwd", str(SHIPPED)):
         with pytest.raises(CheckpointError, match="There is no model"):
             wanted(services, None, "", "", *({**form, "init_from": path}[field] for field in FIELDS))

@@ -56,7 +56,7 @@ def test_a_dropped_photo_is_answered_with_one_of_the_five_flowers(visitor: Visit
     assert sorted(label for label, _ in bars) == sorted(FLOWERS)
     assert sum(share for _, share in bars) == pytest.approx(100, abs=0.3)
     assert [share for _, share in bars] == sorted((share for _, share in bars), reverse=True)
-    expect(visitor.part("#classify-answer .sureness")).to_have_text(re.compile(r"(· \d+%|nearest: )"))
+    expect(visitor.part("#classify-answer .sureness")).to_have_text(re.compile(r"(· [<>]?\d+%|nearest: )"))
     expect(visitor.part("#classify-answer")).to_contain_text(re.compile(r"answered in \d+ ms"))
 
 

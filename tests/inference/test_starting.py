@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from resnet_core.data.preprocessing import Preprocessing
-from resnet_core.errors import CheckpointError
+from resnet_core.errors import CheckpointError, ConfigError
 from resnet_core.inference.catalog import SHIPPED
 from resnet_core.inference.shelf import shelf_of
 from resnet_core.inference.starting import start_name, started_from
@@ -34,9 +34,11 @@ def store(tmp_path: Path) -> RunStore:
 
 
 def begun(store: RunStore) -> str:
-    """The id of a run with a best and a last epoch."""
+    """The id of a run with a best and a last epoch, which keeps its third."""
     run = store.create(TrainConfig())
-    for which in ("best", "last"):
+    (run.folder / "kept").mkdir()
+    (run.folder / "kept" / "epoch-0003.pt").touch()
+    for which in ("best", "last", "kept/epoch-0003"):
         save_checkpoint(run.folder / f"{which}.safetensors", DESCRIBED, WEIGHTS)
     return run.run_id
 
@@ -53,6 +55,8 @@ def test_what_was_asked_for_is_kept(store: RunStore) -> None:
     run_id = begun(store)
     config = started_from(TrainConfig(init_from=run_id, image_size=64), store, allow_paths=False)
     assert (config.model, config.width, config.stem, config.image_size) == ("resnet18", 8, "small", 64)
+    same = started_from(TrainConfig(init_from=run_id, model="resnet18"), store, allow_paths=False)
+    assert (same.width, same.stem, same.image_size) == (8, "small", 32), "the same network, said aloud"
     other = started_from(TrainConfig(init_from=run_id, model="resnet34"), store, allow_paths=False)
     assert (other.model, other.width, other.image_size) == ("resnet34", None, None)
     preset = started_from(make_config("tutorial-flowers", init_from=run_id), store, allow_paths=False)
@@ -60,14 +64,15 @@ def test_what_was_asked_for_is_kept(store: RunStore) -> None:
     assert started_from(TrainConfig(), store, allow_paths=False) == TrainConfig()
 
 
-@pytest.mark.parametrize("which", ["", "/last"])
+@pytest.mark.parametrize("which", ["", "/last", "/3"])
 def test_the_file_of_a_run_or_of_the_shelf_is_told_by_its_name_again(store: RunStore, which: str) -> None:
     name = begun(store) + which
     file = started_from(TrainConfig(init_from=name), store, allow_paths=False).init_from or ""
     assert start_name(file, store) == name
-    taught = shelf_of(store).add(DESCRIBED, WEIGHTS, name="mine").name
-    file = started_from(TrainConfig(init_from=taught), store, allow_paths=False).init_from or ""
-    assert start_name(file, store) == taught
+    for title in ("mine", "Best"):
+        taught = shelf_of(store).add(DESCRIBED, WEIGHTS, name=title).name
+        file = started_from(TrainConfig(init_from=taught), store, allow_paths=False).init_from or ""
+        assert start_name(file, store) == taught
     assert start_name(str(SHIPPED), store) == "flowers"
     assert start_name("/etc/best.safetensors", store) is None
 
@@ -77,9 +82,11 @@ def test_only_people_at_this_machine_name_files(store: RunStore, tmp_path: Path)
     save_checkpoint(file, DESCRIBED, WEIGHTS)
     config = TrainConfig(init_from=str(file))
     assert started_from(config, store, allow_paths=True).width == 8
-    for name in (str(file), "/etc/passwd", "../own.safetensors", "imagenet/resnet18"):
+    for name in (str(file), "/etc/passwd", "../own.safetensors"):
         with pytest.raises(CheckpointError, match="There is no model"):
             started_from(TrainConfig(init_from=name), store, allow_paths=False)
+    with pytest.raises(ConfigError, match="give --pretrained"):
+        started_from(TrainConfig(init_from="imagenet/resnet18"), store, allow_paths=False)
 
 
 def test_a_head_is_kept_for_the_same_classes_only(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from resnet_core.commands.training import _new_or_resumed
 from resnet_core.data.datasets import load_dataset, rendered_flowers
 from resnet_core.data.rendered_files import write_rendered
 from resnet_core.errors import ConfigError
+from resnet_core.inference.starting import started_from
 from resnet_core.training.command_line import quoted, quoted_for_windows, train_command
 from resnet_core.training.config import (
     AUGMENTATIONS,
@@ -167,7 +168,9 @@ def test_an_untouched_run_is_the_bare_command() -> None:
 
 def test_a_checkpoint_to_start_from_is_named_and_its_network_not_taken_twice(tmp_path: Path) -> None:
     start = Path(__file__).parents[2] / "assets" / "flowers.safetensors"
-    config = TrainConfig(init_from=str(start.resolve()))
+    config = started_from(TrainConfig(init_from="flowers"), RunStore(tmp_path / "runs"), allow_paths=False)
+    assert config.init_from == str(start.resolve())
+    assert config.width == 48
     assert parsed(train_command(config), tmp_path) == config
 
 

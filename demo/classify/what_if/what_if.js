@@ -10,6 +10,7 @@ const STEP = 0.04; // of the photo's edge that an arrow key moves the brush
 let [told, edits, before, bars] = [{ words: {} }, null, null, null];
 let [shown, spot, pointer, frame] = [null, null, null, 0]; // picture on view, brush, finger that paints, planned redraw
 let lastMoved = props.moved;
+let epoch = null; // that `before` is of, where the model is a run's
 
 const say = (key, blanks = {}) => (told.words[key] || "").replace(/\{(\w+)\}/g, (_, name) => String(blanks[name] ?? ""));
 const slider = (name) => Number(find(name).value);
@@ -20,7 +21,8 @@ const ask = makeAsking({
   onAnswer(question, answer, file) {
     if (question.told !== told) return; // of a photo or an epoch that has gone
     const now = sharesOf(answer);
-    if (!question.edited) before ??= now;
+    if (before && answer.model && answer.model.epoch !== epoch) return askAnew();
+    if (!question.edited) [before, epoch] = [before ?? now, answer.model ? answer.model.epoch : null];
     bars.show(before, now);
     sayIt(whatHappened(say, before, now, { unknown: answer.unknown, edited: question.edited }));
     if (question.quality < 100) showCompressed(question, file);
@@ -100,6 +102,12 @@ function start(image) {
   reset();
 }
 
+// A newer epoch answers: what the photo was before is asked of it as well.
+function askAnew() {
+  compareAnew();
+  changed();
+}
+
 function compareAnew() {
   find("bars").replaceChildren();
   bars = makeBars(find("bars"), told.colors || {});
@@ -117,11 +125,7 @@ function take(value) {
   const same = edits && value && value.picture === told.picture && value.model === told.model;
   if (same && value.stamp === told.stamp) return; // opened again
   told = value && value.words ? value : { words: {} };
-  if (same) { // a newer epoch: what was painted stays
-    compareAnew();
-    changed();
-    return;
-  }
+  if (same) return askAnew(); // what was painted stays
   edits = null;
   showWords();
   find("empty").hidden = Boolean(told.picture);

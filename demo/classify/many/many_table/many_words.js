@@ -7,12 +7,15 @@ function makeWords() {
   const say = (key, filling = {}) =>
     (WORDS[language][key] ?? key).replace(/\{(\w+)\}/g, (_, part) => String(filling[part] ?? ""));
 
+  // what is not certain is never 100.0 %
+  const share = (p) => `${(p < 1 ? Math.min(99.9, 100 * p) : 100).toFixed(1)} %`;
+
   function duration(seconds) {
     const s = Math.max(0, Math.ceil(seconds));
     return s >= 60 ? say("minutes", { m: Math.floor(s / 60), s: s % 60 }) : say("seconds", { s });
   }
 
-  return { language, say, duration, count: (n) => whole.format(n), share: (p) => `${(100 * p).toFixed(1)} %` };
+  return { language, say, duration, count: (n) => whole.format(n), share };
 }
 
 function setText(node, content) {
