@@ -94,6 +94,19 @@ def download(visitor: Visitor) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
 
 
+def test_a_dropped_folder_is_walked_to_its_end(many: Visitor, flowers: list[bytes], tmp_path: Path):
+    garden = tmp_path / "garden"
+    for number, place in enumerate(("roses", "roses/monday", "tulips")):
+        (garden / place).mkdir(parents=True, exist_ok=True)
+        (garden / place / f"{number}.png").write_bytes(flowers[number])
+    (garden / "notes.txt").write_text("no picture")
+    many.let_fall_from_disk(".mt-drop", garden)
+    wait_for_rows(many, 3)
+    assert sorted(column(many, "file")) == ["garden/roses/0.png", "garden/roses/monday/1.png", "garden/tulips/2.png"]
+    expect(many.part(".mt-left-out")).to_have_text("1 other files were left out.")
+    expect(many.part(".mt-judged")).to_contain_text("of 2 answers agree")
+
+
 def test_thirty_photos_two_of_them_broken_are_answered_sorted_looked_at_and_downloaded(
     many: Visitor, flowers: list[bytes]
 ):

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from playwright.sync_api import expect
 from visitor import Visitor
 
 REFUSAL = "I do not know this"
+EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 
 
 def open_example(visitor: Visitor) -> str:
@@ -58,6 +60,11 @@ def test_the_threshold_changes_the_verdict_at_once_and_only_here(visit: Callable
     expect(played).not_to_contain_text(gone)
     set_threshold(visitor, 100)
     expect(played).to_contain_text(gone)
+    visitor.go("Many")
+    visitor.part(".mt-files").set_input_files(sorted(EXAMPLES.glob("*.png"))[:2])
+    expect(visitor.part(".mt-row.mt-unknown")).to_have_count(2)
+    expect(visitor.part(".mt-threshold")).to_have_text("Refused below 100 %, the threshold set in “One”.")
+    visitor.go("One")
     visitor.part("#sure-reset").click()
     expect(card).to_contain_text("below 50")
     expect(visitor.part("#sure-threshold input[type=number]")).to_have_value("50")

@@ -68,6 +68,16 @@ class Visitor:
         told = [{"name": file.name, "content": base64.b64encode(file.read_bytes()).decode()} for file in files]
         self.page.locator(place).evaluate(LET_FALL, told)
 
+    def let_fall_from_disk(self, place: str, path: Path) -> None:
+        """Drops a file or a folder as it lies on the disk: the browser's own files, which a script cannot make."""
+        spot = self.page.locator(place).bounding_box()
+        assert spot
+        middle = {"x": spot["x"] + spot["width"] / 2, "y": spot["y"] + spot["height"] / 2}
+        session = self.page.context.new_cdp_session(self.page)
+        for kind in ("dragEnter", "dragOver", "drop"):
+            carried = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+            session.send("Input.dispatchDragEvent", {"type": kind, **middle, "data": carried})
+
     def fill(self, box: str, text: str) -> None:
         """Types into a field."""
         self.page.locator(f"{box} input, {box} textarea").first.fill(text)
