@@ -1,6 +1,6 @@
 """Turns a run's best epoch into the shipped checkpoint and writes its model card's numbers.
 
-    python -m tools.ship_checkpoint RUN --data-dir DATA
+    python -m tools.ship_checkpoint RUN --data-dir DATA [--resize 192 --crop 176]
 
 RUN is a run's id or a checkpoint file, also the shipped one itself. Stores weights in half precision, calibrates and
 evaluates exactly what was stored (`resnet_core calibrate` does the same), and writes `assets/flowers.safetensors`,
@@ -40,20 +40,26 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    parser.add_argument("--resize", type=int, help="px of the shorter side when it is asked; else as it was trained")
+    parser.add_argument("--crop", type=int, help="px that are cut from its middle")
     options = parser.parse_args()
     source = checkpoint_path(options.run, RunStore(options.runs_dir), allow_paths=True)
-    ship(source, options.data_dir)
+    size = {name: px for name in ("resize", "crop") if (px := getattr(options, name))}
+    ship(source, options.data_dir, **size)
 
 
-def ship(source: Path, data_dir: Path) -> None:
-    """Writes the shipped checkpoint from `source`, its numbers and its card, and prints the numbers."""
-    scores = store_weights(source, data_dir)
+def ship(source: Path, data_dir: Path, **size: int) -> None:
+    """Writes the shipped checkpoint from `source`, its numbers and its card, and prints the numbers.
+
+    `size`: `resize` and `crop` in px, where it shall be asked at another size than it was trained with.
+    """
+    scores = store_weights(source, data_dir, size)
     write_json(NUMBERS, scores)
     write_bytes(CARD, with_numbers(CARD.read_text(encoding="utf-8"), scores).encode())
     print(json.dumps(scores, indent=2))
 
 
-def store_weights(source: Path, data_dir: Path) -> dict[str, Any]:
+def store_weights(source: Path, data_dir: Path, size: Mapping[str, int]) -> dict[str, Any]:
     """Writes the shipped checkpoint; what was measured of it."""
     dataset = load_dataset("flower_photos", data_dir=data_dir)
     others = [find_others(name, dataset, data_dir=data_dir) for name in NEGATIVES]
@@ -62,6 +68,7 @@ def store_weights(source: Path, data_dir: Path) -> dict[str, Any]:
         source_checkpoint, source_model = load_checkpoint(source)
         save_checkpoint(stored, without_folders(source_checkpoint), source_model.state_dict(), half=True)
         checkpoint, model = load_checkpoint(stored)
+    checkpoint = replace(checkpoint, preprocessing=replace(checkpoint.preprocessing, **size))
     calibrated = calibrate_with(checkpoint, model, dataset, others, progress=ProgressBar(sys.stderr).decoding)
     save_checkpoint(SHIPPED, calibrated, model.state_dict(), half=True)
     measured = evaluate(Classifier.load(SHIPPED), dataset).to_json()

@@ -1,4 +1,4 @@
-"""One command makes the shipped weights: four parts, each from the best of the one before, none trained twice."""
+"""One command makes the shipped weights: five parts, each from the best of the one before, none trained twice."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from resnet_core.data.datasets import DatasetSpec, load_dataset
 from resnet_core.training.checkpoint import load_checkpoint, save_checkpoint
 from resnet_core.training.config import TrainConfig
 from resnet_core.training.runs import Run, RunStore
-from tools.train_flowers import LARGER, LARGEST, train_flowers
+from tools.train_flowers import ASKED_AT, LARGER, LARGEST, LAST, train_flowers
 from tools.train_once import train_once
 
 MARK = 0.25
@@ -37,13 +37,13 @@ def test_one_command_trains_and_ships_the_last_part_s_best_epoch(
 ) -> None:
     run = RunStore(tmp_path).create(TrainConfig())
     (run.folder / "best.safetensors").touch()
-    shipped: list[tuple[Path, Path]] = []
+    shipped: list[tuple[Path, Path, dict[str, int]]] = []
     monkeypatch.setattr(tools.train_flowers, "load_dataset", lambda name, *, data_dir: None)
     monkeypatch.setattr(tools.train_flowers, "train_flowers", lambda dataset, store: run)
-    monkeypatch.setattr(tools.train_flowers, "ship", lambda source, data_dir: shipped.append((source, data_dir)))
+    monkeypatch.setattr(tools.train_flowers, "ship", lambda source, data, **size: shipped.append((source, data, size)))
     monkeypatch.setattr("sys.argv", ["train_flowers", "--data-dir", str(tmp_path), *asked])
     tools.train_flowers.main()
-    assert shipped == ([(run.folder / "best.safetensors", tmp_path)] if asked else [])
+    assert shipped == ([(run.folder / "best.safetensors", tmp_path, ASKED_AT)] if asked else [])
     assert capsys.readouterr().out.split() == [run.run_id]
 
 
@@ -62,16 +62,16 @@ def test_each_part_begins_with_the_best_of_the_one_before_and_nothing_is_trained
     assert finished.status() == "finished"
     parts = sorted(store.list(), key=lambda run: run.summary().name)
     assert [run.summary().name for run in parts] == [
-        f"flowers, {n} part" for n in ("first", "fourth", "second", "third")
+        f"flowers, {n} part" for n in ("fifth", "first", "fourth", "second", "third")
     ]
-    _, fourth, second, third = parts
-    assert fourth.run_id == finished.run_id
+    fifth, _, fourth, second, third = parts
+    assert fifth.run_id == finished.run_id
     assert {run.config().image_size for run in parts} == {32}, "what was asked for holds in every part"
     assert third.config().seed == LARGER["seed"], "and the rest is each part's own"
-    assert fourth.config().seed == LARGEST["seed"]
+    assert [fourth.config().seed, fifth.config().seed] == [LARGEST["seed"], LAST["seed"]]
     began = {run_id: mean for run_id, (mean, _) in LEFT.items()}
-    for number, part in enumerate((second, third, fourth), start=1):
+    for number, part in enumerate((second, third, fourth, fifth), start=1):
         assert began[part.run_id] == pytest.approx(number * MARK, abs=1e-3)
     assert train_flowers(dataset, store, **SMALL).run_id == finished.run_id
-    assert len(store.list()) == 4
+    assert len(store.list()) == 5
     assert train_flowers(dataset, store, **SMALL | {"seed": 5}).run_id != finished.run_id, "other settings: another run"
