@@ -58,6 +58,7 @@ def test_a_sound_data_set_has_no_finding(tmp_path: Path) -> None:
         "leaked": [],
         "mislabelled": [],
         "tiny": [],
+        "is_small": False,
         "imbalanced": {
             "counts": {"a": {"train": 3, "val": 3}, "b": {"train": 3, "val": 3}},
             "ratio": 1.0,
