@@ -19,12 +19,14 @@ def many_photos_tab(services: Services, page: gr.Blocks, moved: Any) -> gr.Tab:
         model = gr.Dropdown(model_choices(services), value="flowers", label=label("model"), elem_id="many-model")
         table = ManyTable(make_ask(services.batches), model="flowers")
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-    model.change(_next_model, model, table, **quiet)
-    moved.change(failing_in_a_sentence(lambda text: gr.update(moved=text)), moved, table, **quiet)
+    gr.on([model.change, moved.change], _next_batch, [model, moved], table, **quiet)
     tab.select(failing_in_a_sentence(lambda chosen: refreshed_models(services, chosen)), model, model, **quiet)
     return tab
 
 
-def _next_model(name: str) -> Any:
-    """The batch after this one asks that model."""
-    return gr.update(model=name)
+def _next_batch(name: str, moved: Any) -> Any:
+    """The batch after this one asks that model, at that threshold.
+
+    Always both: a component that is not on view yet forgets the props that an update leaves out (gradio 6.31).
+    """
+    return gr.update(model=name, moved=moved)
