@@ -4,8 +4,8 @@ LABELS: dict[str, tuple[str, str]] = {
     "sure_panel": ("How sure it is, and when it refuses", "它有多确定，何时拒绝回答"),
     "sure_threshold": ("Refuse what looks less known than", "熟悉度低于此值则拒绝"),
     "sure_threshold_info": (
-        "0: answers everything; 100: refuses everything. Only for you, here and in “What if …”.",
-        "0：什么都回答；100：全部拒绝。仅对您有效：此处及“如果……”。",
+        "0: answers everything; 100: refuses everything. Only for you: here, in “What if …” and in “Many”.",
+        "0：什么都回答；100：全部拒绝。仅对您有效：此处、“如果……”和“多张”。",
     ),
     "sure_reset": ("Back to the model's own value", "恢复模型自带的值"),
 }
