@@ -14,6 +14,14 @@ from resnet_core.terminal import ProgressBar
 
 FIRST = 5  # findings of a kind, and paths of one picture, that are shown to people
 PATH_LIMIT = 200  # letters; a shortened path is hard to find
+CURES = {
+    "Corrupt": "Trainings leave out what cannot be read; copy these again, or remove them.",
+    "Duplicate": "A picture that lies in its class more than once counts double; keep one file of each.",
+    "Leaked": "What is in train and in val makes the accuracy look better than it is; remove it from one of them.",
+    "Mislabelled": (
+        "A picture in folders of different classes is right in one at most; keep it there and remove the others."
+    ),
+}
 
 
 def audit_command(options: argparse.Namespace) -> int:
@@ -30,29 +38,16 @@ def audit_command(options: argparse.Namespace) -> int:
 
 def report_lines(found: Audit) -> list[str]:
     """A sentence for each kind of finding, with the first of them and what to do."""
+    shown = {
+        "Corrupt": [_unreadable(each) for each in found.corrupt],
+        "Duplicate": [_equal(same) for same in found.duplicate],
+        "Leaked": [_equal(same) for same in found.leaked],
+        "Mislabelled": [_equal(same) for same in found.mislabelled],
+    }
     return [
         f"“{visible_text(found.dataset)}” has {found.train:,} train and {found.val:,} val pictures of "
         f"{len(found.classes):,} classes.",
-        *_finding(
-            "Corrupt",
-            [_unreadable(each) for each in found.corrupt],
-            "Trainings leave out what cannot be read; copy these again, or remove them.",
-        ),
-        *_finding(
-            "Duplicate",
-            [_equal(same) for same in found.duplicate],
-            "A picture that lies in its class more than once counts double; keep one file of each.",
-        ),
-        *_finding(
-            "Leaked",
-            [_equal(same) for same in found.leaked],
-            "What is in train and in val makes the accuracy look better than it is; remove it from one of them.",
-        ),
-        *_finding(
-            "Mislabelled",
-            [_equal(same) for same in found.mislabelled],
-            "A picture in folders of different classes is right in one at most; keep it there and remove the others.",
-        ),
+        *(line for kind, lines in shown.items() for line in _finding(kind, lines, CURES[kind])),
         *_tiny(found),
         _balance(found),
     ]
